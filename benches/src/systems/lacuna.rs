@@ -1,0 +1,433 @@
+//! `lacuna`: what all this is about; and `lacuna-drop`, the same with a plain [`Drop`] in `finalize`.
+//!
+//! Caveats:
+//!
+//! - Scopes are entered in slices of work, one tree or [`SLICE`] operations each, since nothing is freed within one.
+//!   Collections are the automatic ones, on leaving a scope, except where the workload asks for one.
+//! - What lives across scopes is held by roots, and arrays are slices in the heap.
+//! - `finalize` registers a cleanup for each object, with a payload, to be drained after the collection: more than the peers offer,
+//!   some of which have only `Drop`. `lacuna-drop` is the comparison with those.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use lacuna::{Budget, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
+
+use super::{Role, System, count_cleanup, take_cleanups};
+use crate::report::{Clock, Outcome, Unsupported, WEAK_ROUNDS, mark_figures, median_collection, timed, weak_figures};
+use crate::rng::XorShift64;
+use crate::workload::{GCBENCH_ARRAY, bt_rounds, gcbench_array_check, gcbench_element, gcbench_rounds};
+
+/// lacuna.
+#[derive(Debug)]
+pub struct Lacuna;
+
+/// lacuna, with `Drop` instead of cleanups.
+#[derive(Debug)]
+pub struct LacunaDrop;
+
+/// Operations in one scope.
+const SLICE: usize = 4096;
+
+#[derive(Trace)]
+struct Tree<'gc> {
+    left: Option<Gc<'gc, Tree<'gc>>>,
+    right: Option<Gc<'gc, Tree<'gc>>>,
+}
+
+impl<'gc> Tree<'gc> {
+    fn bottom_up(cx: &Mutator<'gc>, depth: u32) -> Gc<'gc, Tree<'gc>> {
+        if depth == 0 {
+            return cx.alloc(Tree { left: None, right: None });
+        }
+        let left = Some(Tree::bottom_up(cx, depth - 1));
+        let right = Some(Tree::bottom_up(cx, depth - 1));
+        cx.alloc(Tree { left, right })
+    }
+
+    fn count(&self) -> u64 {
+        1 + self.left.map_or(0, |tree| tree.count()) + self.right.map_or(0, |tree| tree.count())
+    }
+}
+
+#[derive(Trace)]
+struct Node<'gc> {
+    left: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+    right: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+    _integers: [i32; 2],
+}
+
+impl<'gc> Node<'gc> {
+    fn leaf(cx: &Mutator<'gc>) -> Gc<'gc, Node<'gc>> {
+        cx.alloc(Node { left: GcCell::new(None), right: GcCell::new(None), _integers: [0; 2] })
+    }
+
+    fn bottom_up(cx: &Mutator<'gc>, depth: u32) -> Gc<'gc, Node<'gc>> {
+        if depth == 0 {
+            return Node::leaf(cx);
+        }
+        let left = GcCell::new(Some(Node::bottom_up(cx, depth - 1)));
+        let right = GcCell::new(Some(Node::bottom_up(cx, depth - 1)));
+        cx.alloc(Node { left, right, _integers: [0; 2] })
+    }
+
+    fn top_down(cx: &Mutator<'gc>, depth: u32) -> Gc<'gc, Node<'gc>> {
+        let root = Node::leaf(cx);
+        Node::populate(cx, root, depth);
+        root
+    }
+
+    fn populate(cx: &Mutator<'gc>, node: Gc<'gc, Node<'gc>>, depth: u32) {
+        if depth > 0 {
+            let left = Node::leaf(cx);
+            let right = Node::leaf(cx);
+            node.set(cx, |node| &node.left, Some(left));
+            node.set(cx, |node| &node.right, Some(right));
+            Node::populate(cx, left, depth - 1);
+            Node::populate(cx, right, depth - 1);
+        }
+    }
+
+    fn count(&self) -> u64 {
+        1 + self.left.get().map_or(0, |node| node.count()) + self.right.get().map_or(0, |node| node.count())
+    }
+}
+
+#[derive(Trace)]
+struct Vertex<'gc> {
+    edges: GcCell<[Option<Gc<'gc, Vertex<'gc>>>; 4]>,
+    id: u64,
+}
+
+#[derive(Trace)]
+struct Slot {
+    _link: u64,
+    payload: u64,
+}
+
+#[derive(Trace)]
+struct Link<'gc> {
+    value: u64,
+    next: GcCell<Option<Gc<'gc, Link<'gc>>>>,
+}
+
+/// The ends of a queue, which within a scope are held by local variables.
+#[derive(Trace)]
+struct Ends<'gc> {
+    head: GcCell<Option<Gc<'gc, Link<'gc>>>>,
+    tail: GcCell<Option<Gc<'gc, Link<'gc>>>>,
+}
+
+#[derive(Trace)]
+struct Object {
+    id: u64,
+}
+
+#[derive(Trace)]
+struct Cleaned {
+    _id: u64,
+}
+
+impl Drop for Cleaned {
+    fn drop(&mut self) {
+        count_cleanup();
+    }
+}
+
+/// An array of references.
+type Array<T> = [GcCell<Option<Gc<'static, T>>>];
+
+/// `0..length` in pieces of [`SLICE`].
+fn slices(length: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..length).step_by(SLICE).map(move |start| start..(start + SLICE).min(length))
+}
+
+/// An array of `length` objects, made by `object` in slices.
+fn array_of<T, F>(heap: &mut Heap, length: usize, object: F) -> Root<Array<T>>
+where
+    T: for<'gc> Trace<At<'gc> = T> + 'static,
+    F: for<'gc> Fn(&Mutator<'gc>, u64) -> Gc<'gc, T>,
+{
+    let array: Root<Array<T>> =
+        heap.enter(|cx| cx.alloc_slice_with(length, |_| GcCell::new(None::<Gc<'_, T>>)).root(cx));
+    for slice in slices(length) {
+        heap.enter(|cx| {
+            let array = cx.get(&array);
+            for i in slice {
+                array.set(cx, |array| &array[i], Some(object(cx, i as u64)));
+            }
+        });
+    }
+    array
+}
+
+impl System for Lacuna {
+    fn name(&self) -> &'static str {
+        "lacuna"
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("lacuna")
+    }
+
+    fn role(&self) -> Role {
+        Role::Subject
+    }
+
+    fn malloc_based(&self) -> bool {
+        false
+    }
+
+    fn bt(&self, depth: u32) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let mut check = heap.enter(|cx| Tree::bottom_up(cx, depth + 1).count());
+        let long_lived: Root<Tree<'static>> = heap.enter(|cx| Tree::bottom_up(cx, depth).root(cx));
+        for (d, trees) in bt_rounds(depth) {
+            for _ in 0..trees {
+                check += heap.enter(|cx| Tree::bottom_up(cx, d).count());
+            }
+        }
+        check += heap.enter(|cx| cx.get(&long_lived).count());
+        Ok(clock.stop(check))
+    }
+
+    fn gcbench(&self, depth: u32) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        heap.enter(|cx| _ = Node::bottom_up(cx, depth));
+        let mut check = 1;
+        let long_lived: Root<Node<'static>> = heap.enter(|cx| Node::top_down(cx, depth - 2).root(cx));
+        let array: Root<[f64]> = heap.enter(|cx| cx.alloc_slice_with(GCBENCH_ARRAY, gcbench_element).root(cx));
+        for (d, trees) in gcbench_rounds(depth) {
+            for _ in 0..trees {
+                heap.enter(|cx| _ = Node::top_down(cx, d));
+                check += 1;
+            }
+            for _ in 0..trees {
+                heap.enter(|cx| _ = Node::bottom_up(cx, d));
+                check += 1;
+            }
+        }
+        check += heap.enter(|cx| cx.get(&long_lived).count() + gcbench_array_check(&cx.get(&array)));
+        Ok(clock.stop(check))
+    }
+
+    fn mark(&self, nodes: usize) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let first: Root<Vertex<'static>> = heap.enter(|cx| {
+            let all: Vec<_> =
+                (0..nodes as u64).map(|id| cx.alloc(Vertex { edges: GcCell::new([None; 4]), id })).collect();
+            let mut rng = XorShift64::new();
+            for (i, &node) in all.iter().enumerate() {
+                let mut edge = || Some(all[rng.below(nodes)]);
+                let edges = [Some(all[(i + 1) % nodes]), edge(), edge(), edge()];
+                node.set(cx, |node| &node.edges, edges);
+            }
+            all[0].root(cx)
+        });
+        let median = median_collection(|| heap.collect());
+        let check = heap.enter(|cx| {
+            let first = cx.get(&first);
+            let mut sum = 0;
+            let mut node = first;
+            loop {
+                let edges = node.edges.get();
+                let id = |edge: usize| edges[edge].map_or(0, |node| node.id);
+                sum += node.id + id(1) + 2 * id(2) + 3 * id(3);
+                match edges[0] {
+                    Some(next) if !Gc::ptr_eq(next, first) => node = next,
+                    _ => break sum,
+                }
+            }
+        });
+        Ok(mark_figures(clock.stop(check), nodes, median))
+    }
+
+    fn churn(&self, slots: usize, steps: u64) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let mut rng = XorShift64::new();
+        let mut sum = 0;
+        let array: Root<[GcCell<Gc<'static, Slot>>]> = heap.enter(|cx| {
+            let slot = |payload| GcCell::new(cx.alloc(Slot { _link: 0, payload }));
+            let slots: Vec<_> = (0..slots as u64).map(slot).collect();
+            cx.alloc_slice(slots).root(cx)
+        });
+        let mut sequence = slots as u64;
+        let end = sequence + steps;
+        while sequence < end {
+            heap.enter(|cx| {
+                let array = cx.get(&array);
+                for _ in 0..(SLICE as u64).min(end - sequence) {
+                    let (a, b) = (rng.below(slots), rng.below(slots));
+                    let link = array[b].get().payload;
+                    let fresh = cx.alloc(Slot { _link: link, payload: sequence });
+                    sequence += 1;
+                    array.set(cx, |array| &array[a], fresh);
+                    sum += array[rng.below(slots)].get().payload;
+                }
+            });
+        }
+        Ok(clock.stop(sum).per("ns_per_step", steps))
+    }
+
+    fn lists(&self, pushes: u64, length: u64) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let mut sum = 0;
+        let ends: Root<Ends<'static>> =
+            heap.enter(|cx| cx.alloc(Ends { head: GcCell::new(None), tail: GcCell::new(None) }).root(cx));
+        let mut value = 0;
+        while value < pushes {
+            heap.enter(|cx| {
+                let ends = cx.get(&ends);
+                let mut head = ends.head.get();
+                let mut tail = ends.tail.get();
+                for _ in 0..(SLICE as u64).min(pushes - value) {
+                    let node = cx.alloc(Link { value, next: GcCell::new(None) });
+                    match tail.replace(node) {
+                        Some(last) => last.set(cx, |link| &link.next, Some(node)),
+                        None => head = Some(node),
+                    }
+                    if value >= length
+                        && let Some(first) = head
+                    {
+                        sum += first.value;
+                        head = first.next.get();
+                    }
+                    value += 1;
+                }
+                ends.set(cx, |ends| &ends.head, head);
+                ends.set(cx, |ends| &ends.tail, tail);
+            });
+        }
+        sum += heap.enter(|cx| {
+            let mut rest = 0;
+            let mut head = cx.get(&ends).head.get();
+            while let Some(first) = head {
+                rest += first.value;
+                head = first.next.get();
+            }
+            rest
+        });
+        Ok(clock.stop(sum).per("ns_per_op", pushes))
+    }
+
+    fn weak(&self, objects: usize) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let all = array_of(&mut heap, objects, |cx, id| cx.alloc(Object { id }));
+        let (weaks, made) = timed(|| {
+            let weaks: Root<[GcCell<Weak<Object>>]> =
+                heap.enter(|cx| cx.alloc_slice_with(objects, |_| GcCell::new(Weak::null())).root(cx));
+            for slice in slices(objects) {
+                heap.enter(|cx| {
+                    let (all, weaks) = (cx.get(&all), cx.get(&weaks));
+                    for i in slice {
+                        if let Some(object) = all[i].get() {
+                            weaks.set(cx, |weaks| &weaks[i], object.downgrade(cx));
+                        }
+                    }
+                });
+            }
+            weaks
+        });
+        let kept: Root<Array<Object>> = heap.enter(|cx| {
+            let all = cx.get(&all);
+            cx.alloc_slice_with(objects.div_ceil(2), |i| GcCell::new(all[2 * i].get())).root(cx)
+        });
+        let ((), collected) = timed(|| {
+            drop(all);
+            heap.collect();
+        });
+        let check = heap.enter(|cx| cx.get(&weaks).iter().filter(|weak| cx.is_dead(weak.get())).count() as u64);
+        let (seen, upgraded) = timed(|| {
+            let mut seen = 0;
+            for _ in 0..WEAK_ROUNDS {
+                heap.enter(|cx| {
+                    for weak in cx.get(&weaks).iter().step_by(2) {
+                        seen += cx.upgrade(weak.get()).map_or(0, |object| object.id);
+                    }
+                });
+            }
+            seen
+        });
+        drop(kept);
+        Ok(weak_figures(clock.stop(check), objects, made + collected, upgraded, seen))
+    }
+
+    fn finalize(&self, objects: usize) -> Outcome {
+        fn cleanup(_heap: &mut Heap, (): ()) {
+            count_cleanup();
+        }
+        take_cleanups();
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let all = array_of(&mut heap, objects, |cx, id| {
+            let object = cx.alloc(Object { id });
+            cx.cleanup(object, (), cleanup).expect("the payload does not hold the object");
+            object
+        });
+        drop(all);
+        heap.collect();
+        heap.drain(Budget::unlimited()).expect("no other drain is running");
+        Ok(clock.stop(take_cleanups()).per("ns_each", objects as u64))
+    }
+}
+
+const SAME: Unsupported = Unsupported("the same as lacuna");
+
+impl System for LacunaDrop {
+    fn name(&self) -> &'static str {
+        "lacuna-drop"
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("lacuna")
+    }
+
+    fn role(&self) -> Role {
+        Role::Subject
+    }
+
+    fn malloc_based(&self) -> bool {
+        false
+    }
+
+    fn bt(&self, _depth: u32) -> Outcome {
+        Err(SAME)
+    }
+
+    fn gcbench(&self, _depth: u32) -> Outcome {
+        Err(SAME)
+    }
+
+    fn mark(&self, _nodes: usize) -> Outcome {
+        Err(SAME)
+    }
+
+    fn churn(&self, _slots: usize, _steps: u64) -> Outcome {
+        Err(SAME)
+    }
+
+    fn lists(&self, _pushes: u64, _length: u64) -> Outcome {
+        Err(SAME)
+    }
+
+    fn weak(&self, _objects: usize) -> Outcome {
+        Err(SAME)
+    }
+
+    fn finalize(&self, objects: usize) -> Outcome {
+        take_cleanups();
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let all = array_of(&mut heap, objects, |cx, id| cx.alloc(Cleaned { _id: id }));
+        drop(all);
+        heap.collect();
+        Ok(clock.stop(take_cleanups()).per("ns_each", objects as u64))
+    }
+}

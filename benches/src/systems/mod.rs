@@ -1,0 +1,128 @@
+//! The systems: lacuna, its peers, and memory managed by hand as a yardstick.
+//!
+//! One file per system, each opening with the caveats of that system. A system implements the workloads it can; the
+//! others stay at the default, which says why not. Adding a workload means adding a variant of
+//! [`Workload`], its answer, and a method to [`System`] with a default.
+
+pub mod boa_gc;
+pub mod boxed;
+pub mod bump;
+pub mod dumpster;
+pub mod gc;
+pub mod gc_arena;
+pub mod lacuna;
+pub mod rc;
+pub mod safe_gc;
+
+use std::cell::Cell;
+
+use crate::report::{Outcome, Unsupported};
+use crate::workload::Workload;
+
+/// What a system is, which decides how it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// lacuna itself.
+    Subject,
+    /// A garbage collector in Rust.
+    Peer,
+    /// No collector: the price of memory without one.
+    Yardstick,
+}
+
+/// A system that can run workloads.
+pub trait System: Sync {
+    /// The name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The package it comes from, for the version in reports; `None` for the standard library.
+    fn package(&self) -> Option<&'static str>;
+
+    /// What it is.
+    fn role(&self) -> Role {
+        Role::Peer
+    }
+
+    /// Whether each object is a call of the global allocator, so that mimalloc makes a difference.
+    fn malloc_based(&self) -> bool {
+        true
+    }
+
+    /// Whether it would overflow an ordinary stack on this workload.
+    fn traces_by_recursion(&self, _workload: Workload) -> bool {
+        false
+    }
+
+    /// Runs `bt`.
+    fn bt(&self, depth: u32) -> Outcome;
+
+    /// Runs `gcbench`.
+    fn gcbench(&self, depth: u32) -> Outcome;
+
+    /// Runs `mark`.
+    fn mark(&self, nodes: usize) -> Outcome;
+
+    /// Runs `churn`.
+    fn churn(&self, slots: usize, steps: u64) -> Outcome;
+
+    /// Runs `lists`.
+    fn lists(&self, pushes: u64, length: u64) -> Outcome;
+
+    /// Runs `weak`.
+    fn weak(&self, _objects: usize) -> Outcome {
+        Err(Unsupported("no weak references"))
+    }
+
+    /// Runs `finalize`.
+    fn finalize(&self, objects: usize) -> Outcome;
+
+    /// Runs any workload.
+    fn run(&self, workload: Workload) -> Outcome {
+        match workload {
+            Workload::Bt { depth } => self.bt(depth),
+            Workload::Gcbench { depth } => self.gcbench(depth),
+            Workload::Mark { nodes } => self.mark(nodes),
+            Workload::Churn { slots, steps } => self.churn(slots, steps),
+            Workload::Lists { pushes, length } => self.lists(pushes, length),
+            Workload::Weak { objects } => self.weak(objects),
+            Workload::Finalize { objects } => self.finalize(objects),
+        }
+    }
+}
+
+/// Every system, lacuna first.
+pub const ALL: [&dyn System; 10] = [
+    &lacuna::Lacuna,
+    &lacuna::LacunaDrop,
+    &gc_arena::GcArena,
+    &boa_gc::BoaGc,
+    &gc::RustGc,
+    &safe_gc::SafeGc,
+    &dumpster::Dumpster,
+    &rc::RefCounted,
+    &boxed::ByHand,
+    &bump::Bump,
+];
+
+/// The ending of system names in the build with mimalloc.
+pub const MIMALLOC: &str = "+mimalloc";
+
+/// The system with this name, without any ending.
+pub fn find(name: &str) -> Option<&'static dyn System> {
+    ALL.into_iter().find(|system| system.name() == name)
+}
+
+thread_local! {
+    /// Cleanups run on this thread, for `finalize`: one counter of one kind for all systems.
+    static CLEANED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Called by each cleanup.
+pub(crate) fn count_cleanup() {
+    CLEANED.set(CLEANED.get() + 1);
+}
+
+/// The number of cleanups since the last call.
+pub(crate) fn take_cleanups() -> u64 {
+    CLEANED.take()
+}

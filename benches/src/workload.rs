@@ -1,0 +1,378 @@
+//! What can be run: the workloads, their sizes and the figures each is judged by.
+//!
+//! A [`Workload`] is always valid: [`Workload::new`] is the only way to make one from user input, and it refuses
+//! sizes that would not mean anything. What a workload *does* is defined in each system; what it must *answer* is in
+//! [`answers`](crate::answers).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The name of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// binary-trees of the Computer Language Benchmarks Game.
+    Bt,
+    /// GCBench by Ellis, Kovac and Boehm.
+    Gcbench,
+    /// Forced full collections of a scattered graph.
+    Mark,
+    /// Long-lived slots replaced in random order.
+    Churn,
+    /// A queue of linked nodes.
+    Lists,
+    /// Weak references: made, cleared, upgraded.
+    Weak,
+    /// Cleanups of objects that died.
+    Finalize,
+}
+
+/// A number in a report by which systems are compared; smaller is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The key in the output line.
+    pub key: &'static str,
+    /// The unit, as a reader of a table wants it.
+    pub unit: &'static str,
+}
+
+const SECONDS: Figure = Figure { key: "seconds", unit: "s" };
+
+impl Kind {
+    /// Every workload of the driver, in the order of tables.
+    pub const ALL: [Kind; 7] =
+        [Kind::Bt, Kind::Gcbench, Kind::Mark, Kind::Churn, Kind::Lists, Kind::Weak, Kind::Finalize];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Bt => "bt",
+            Kind::Gcbench => "gcbench",
+            Kind::Mark => "mark",
+            Kind::Churn => "churn",
+            Kind::Lists => "lists",
+            Kind::Weak => "weak",
+            Kind::Finalize => "finalize",
+        }
+    }
+
+    /// What each size stands for, and the range it may have.
+    const fn sizes(self) -> &'static [Size] {
+        match self {
+            Kind::Bt => &[Size { name: "DEPTH", least: 1, most: 30 }],
+            Kind::Gcbench => &[Size { name: "DEPTH", least: 6, most: 30 }],
+            Kind::Mark => &[Size { name: "NODES", least: 1, most: 1 << 31 }],
+            Kind::Churn => {
+                &[Size { name: "SLOTS", least: 1, most: 1 << 31 }, Size { name: "STEPS", least: 1, most: 1 << 40 }]
+            }
+            Kind::Lists => {
+                &[Size { name: "PUSHES", least: 1, most: 1 << 32 }, Size { name: "LENGTH", least: 1, most: 1 << 31 }]
+            }
+            Kind::Weak => &[Size { name: "OBJECTS", least: 2, most: 1 << 31 }],
+            Kind::Finalize => &[Size { name: "OBJECTS", least: 1, most: 1 << 31 }],
+        }
+    }
+
+    /// The figures to compare systems by.
+    pub const fn figures(self) -> &'static [Figure] {
+        match self {
+            Kind::Bt | Kind::Gcbench => &[SECONDS],
+            Kind::Mark => &[Figure { key: "collect_ms", unit: "ms per collection" }],
+            Kind::Churn => &[Figure { key: "ns_per_step", unit: "ns per step" }],
+            Kind::Lists => &[Figure { key: "ns_per_op", unit: "ns per push and pop" }],
+            Kind::Weak => &[
+                Figure { key: "ns_per_weak", unit: "ns per weak reference" },
+                Figure { key: "ns_per_upgrade", unit: "ns per upgrade" },
+            ],
+            Kind::Finalize => &[Figure { key: "ns_each", unit: "ns per object" }],
+        }
+    }
+
+    /// How it is called: the name and its sizes.
+    pub fn usage(self) -> String {
+        let mut usage = self.name().to_owned();
+        for size in self.sizes() {
+            usage.push(' ');
+            usage.push_str(size.name);
+        }
+        usage
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ParseError;
+
+    fn from_str(name: &str) -> Result<Kind, ParseError> {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| ParseError::UnknownWorkload(name.to_owned()))
+    }
+}
+
+struct Size {
+    name: &'static str,
+    least: u64,
+    most: u64,
+}
+
+/// A workload with its sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Workload {
+    /// `bt DEPTH`
+    Bt {
+        /// Depth of the long-lived tree.
+        depth: u32,
+    },
+    /// `gcbench DEPTH`
+    Gcbench {
+        /// Depth of the stretch tree.
+        depth: u32,
+    },
+    /// `mark NODES`
+    Mark {
+        /// Number of nodes in the graph.
+        nodes: usize,
+    },
+    /// `churn SLOTS STEPS`
+    Churn {
+        /// Number of long-lived slots.
+        slots: usize,
+        /// Number of replacements.
+        steps: u64,
+    },
+    /// `lists PUSHES LENGTH`
+    Lists {
+        /// Number of nodes pushed in all.
+        pushes: u64,
+        /// Length from which on each push comes with a pop.
+        length: u64,
+    },
+    /// `weak OBJECTS`
+    Weak {
+        /// Number of objects, each with one weak reference.
+        objects: usize,
+    },
+    /// `finalize OBJECTS`
+    Finalize {
+        /// Number of objects, each with one cleanup.
+        objects: usize,
+    },
+}
+
+impl Workload {
+    /// Checks the number and the range of `sizes`.
+    pub fn new(kind: Kind, sizes: &[u64]) -> Result<Workload, ParseError> {
+        let expected = kind.sizes();
+        if sizes.len() != expected.len() {
+            return Err(ParseError::SizeCount { kind, got: sizes.len() });
+        }
+        for (&value, size) in sizes.iter().zip(expected) {
+            if value < size.least || value > size.most {
+                return Err(ParseError::SizeRange { kind, name: size.name, value, least: size.least, most: size.most });
+            }
+        }
+        // In range, so these conversions keep the value on 64-bit targets; elsewhere they are refused.
+        let index = |at: usize| {
+            usize::try_from(sizes[at]).map_err(|_| ParseError::SizeRange {
+                kind,
+                name: expected[at].name,
+                value: sizes[at],
+                least: expected[at].least,
+                most: usize::MAX as u64,
+            })
+        };
+        Ok(match kind {
+            Kind::Bt => Workload::Bt { depth: index(0)? as u32 },
+            Kind::Gcbench => Workload::Gcbench { depth: index(0)? as u32 },
+            Kind::Mark => Workload::Mark { nodes: index(0)? },
+            Kind::Churn => Workload::Churn { slots: index(0)?, steps: sizes[1] },
+            Kind::Lists => Workload::Lists { pushes: sizes[0], length: sizes[1] },
+            Kind::Weak => Workload::Weak { objects: index(0)? },
+            Kind::Finalize => Workload::Finalize { objects: index(0)? },
+        })
+    }
+
+    /// The name without the sizes.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Workload::Bt { .. } => Kind::Bt,
+            Workload::Gcbench { .. } => Kind::Gcbench,
+            Workload::Mark { .. } => Kind::Mark,
+            Workload::Churn { .. } => Kind::Churn,
+            Workload::Lists { .. } => Kind::Lists,
+            Workload::Weak { .. } => Kind::Weak,
+            Workload::Finalize { .. } => Kind::Finalize,
+        }
+    }
+
+    /// The sizes, in the order of the command line.
+    pub fn sizes(&self) -> Vec<u64> {
+        match *self {
+            Workload::Bt { depth } | Workload::Gcbench { depth } => vec![depth.into()],
+            Workload::Mark { nodes } => vec![nodes as u64],
+            Workload::Churn { slots, steps } => vec![slots as u64, steps],
+            Workload::Lists { pushes, length } => vec![pushes, length],
+            Workload::Weak { objects } | Workload::Finalize { objects } => vec![objects as u64],
+        }
+    }
+
+    /// The sizes as the output line has them, joined by `x`.
+    pub fn size(&self) -> String {
+        join(&self.sizes(), "x")
+    }
+}
+
+/// The name and the sizes with spaces, as typed: `churn 1000 100000`.
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), join(&self.sizes(), " "))
+    }
+}
+
+/// Reads `churn:1000x100000`, the form that needs no quotes in a list.
+impl FromStr for Workload {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Workload, ParseError> {
+        let (name, sizes) = text.split_once(':').unwrap_or((text, ""));
+        let kind = name.parse()?;
+        let sizes = sizes
+            .split('x')
+            .filter(|size| !size.is_empty())
+            .map(|size| size.parse().map_err(|_| ParseError::NotANumber(size.to_owned())))
+            .collect::<Result<Vec<u64>, ParseError>>()?;
+        Workload::new(kind, &sizes)
+    }
+}
+
+fn join(sizes: &[u64], separator: &str) -> String {
+    sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(separator)
+}
+
+/// Why the words on the command line are no workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// No workload has this name.
+    UnknownWorkload(String),
+    /// A size that is not a whole number.
+    NotANumber(String),
+    /// Too few or too many sizes.
+    SizeCount {
+        /// The workload.
+        kind: Kind,
+        /// How many sizes there were.
+        got: usize,
+    },
+    /// A size out of its range.
+    SizeRange {
+        /// The workload.
+        kind: Kind,
+        /// What the size stands for.
+        name: &'static str,
+        /// What it was.
+        value: u64,
+        /// The least it may be.
+        least: u64,
+        /// The most it may be.
+        most: u64,
+    },
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParseError::UnknownWorkload(name) => {
+                write!(f, "there is no workload `{name}`; there are ")?;
+                for (i, kind) in Kind::ALL.iter().enumerate() {
+                    write!(f, "{}`{kind}`", if i == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            ParseError::NotANumber(size) => {
+                write!(f, "`{size}` is not a size: expected a whole number")
+            }
+            ParseError::SizeCount { kind, got } => {
+                write!(f, "`{kind}` was given {got} size(s), expected `{}`", kind.usage())
+            }
+            ParseError::SizeRange { kind, name, value, least, most } => {
+                write!(f, "{name} of `{kind}` is {value}, expected {least} to {most}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// The rounds of `bt`: depth and number of temporary trees.
+pub fn bt_rounds(depth: u32) -> impl Iterator<Item = (u32, u64)> {
+    (4..=depth).step_by(2).map(move |d| (d, 1 << (depth - d + 4)))
+}
+
+/// The rounds of `gcbench`: depth and number of temporary trees of each of the two kinds.
+pub fn gcbench_rounds(depth: u32) -> impl Iterator<Item = (u32, u64)> {
+    (4..=depth - 2).step_by(2).map(move |d| (d, 2 * tree_size(depth) / tree_size(d)))
+}
+
+/// Nodes in a full binary tree.
+pub const fn tree_size(depth: u32) -> u64 {
+    (1 << (depth + 1)) - 1
+}
+
+/// Length of the long-lived array of `gcbench`.
+pub const GCBENCH_ARRAY: usize = 500_000;
+
+/// Element `i` of the long-lived array of `gcbench`: 1/i in the first half, zero elsewhere.
+#[inline]
+pub fn gcbench_element(i: usize) -> f64 {
+    if 0 < i && i < GCBENCH_ARRAY / 2 { 1.0 / i as f64 } else { 0.0 }
+}
+
+/// The long-lived array of `gcbench`, as a vector.
+pub fn gcbench_array() -> Vec<f64> {
+    (0..GCBENCH_ARRAY).map(gcbench_element).collect()
+}
+
+/// What the array of `gcbench` adds to the answer: one if element 1000 is right.
+pub fn gcbench_array_check(array: &[f64]) -> u64 {
+    u64::from(array[1000] == 1.0 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in ["bt:10", "mark:10000", "churn:1000x100000", "lists:100000x1000", "weak:10", "finalize:3"] {
+            let workload: Workload = text.parse().unwrap();
+            assert_eq!(format!("{}:{}", workload.kind(), workload.size()), text);
+            assert_eq!(Workload::new(workload.kind(), &workload.sizes()), Ok(workload));
+        }
+    }
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let error = |text: &str| text.parse::<Workload>().unwrap_err().to_string();
+        assert_eq!(
+            error("bd:3"),
+            "there is no workload `bd`; there are `bt`, `gcbench`, `mark`, `churn`, `lists`, `weak`, `finalize`"
+        );
+        assert_eq!(error("bt"), "`bt` was given 0 size(s), expected `bt DEPTH`");
+        assert_eq!(error("churn:5"), "`churn` was given 1 size(s), expected `churn SLOTS STEPS`");
+        assert_eq!(error("bt:31"), "DEPTH of `bt` is 31, expected 1 to 30");
+        assert_eq!(error("bt:deep"), "`deep` is not a size: expected a whole number");
+        assert_eq!(error("mark:0"), "NODES of `mark` is 0, expected 1 to 2147483648");
+    }
+
+    #[test]
+    fn rounds_are_as_defined() {
+        assert_eq!(bt_rounds(8).collect::<Vec<_>>(), [(4, 256), (6, 64), (8, 16)]);
+        assert_eq!(gcbench_rounds(8).collect::<Vec<_>>(), [(4, 32), (6, 8)]);
+    }
+}

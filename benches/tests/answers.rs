@@ -1,0 +1,61 @@
+//! Every system gives the stated answer to every workload, or says why it cannot.
+
+use lacuna_benches::driver;
+use lacuna_benches::report::Line;
+use lacuna_benches::systems;
+use lacuna_benches::workload::Workload;
+
+/// Small sizes, odd ones among them, that cross the boundaries of slices.
+const WORKLOADS: [&str; 14] = [
+    "bt:1",
+    "bt:4",
+    "bt:11",
+    "gcbench:6",
+    "gcbench:11",
+    "mark:1",
+    "mark:10000",
+    "churn:1x10",
+    "churn:1000x100000",
+    "lists:10x100",
+    "lists:100000x1000",
+    "weak:2",
+    "weak:10001",
+    "finalize:10001",
+];
+
+#[test]
+fn every_system_gives_the_stated_answers() {
+    for system in systems::ALL {
+        for text in WORKLOADS {
+            let workload: Workload = text.parse().unwrap();
+            // `run_in_process` checks the answer.
+            let report = driver::run_in_process(workload, system).unwrap_or_else(|error| panic!("{error}"));
+            let line = Line::parse(&report.to_string()).expect("the line can be read back");
+            if line.unsupported().is_none() {
+                for figure in workload.kind().figures() {
+                    assert!(line.number(figure.key).is_some(), "{report} lacks {}", figure.key);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn collectors_run_what_they_should() {
+    for (system, lacking) in [
+        ("gc-arena", &[][..]),
+        ("boa_gc", &[]),
+        ("gc", &["weak:10"]),
+        ("safe-gc", &["weak:10"]),
+        ("dumpster", &["weak:10"]),
+        ("lacuna", &[]),
+        ("rc", &["mark:10"]),
+        ("box", &["mark:10", "lists:10x1", "weak:10"]),
+    ] {
+        let system = systems::find(system).unwrap();
+        for text in ["bt:4", "gcbench:6", "mark:10", "churn:2x2", "lists:10x1", "weak:10", "finalize:10"] {
+            let report = driver::run(text.parse().unwrap(), system).unwrap();
+            assert_eq!(report.outcome.is_err(), lacking.contains(&text), "{report}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! An allocation may collect.
+
+use lacuna::*;
+
+#[derive(Trace)]
+struct Node<'gc> {
+    next: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+}
+
+fn main() {
+    let mut heap = Heap::new();
+    let root = heap.alloc(Node { next: GcCell::new(None) });
+    let node = heap.get(&root);
+    heap.alloc(7_u32);
+    drop(node.next.get());
+}

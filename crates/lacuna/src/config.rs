@@ -1,0 +1,111 @@
+//! What can be set, in one place.
+
+/// How a heap behaves. Every setting has a default; [`Heap::new`](crate::Heap::new) uses them all.
+///
+/// ```
+/// use lacuna::{Config, Heap};
+///
+/// let heap = Heap::with_config(Config::default().heap_limit(Some(64 << 20)).min_heap(1 << 20));
+/// # drop(heap);
+/// ```
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Config {
+    pub(crate) heap_limit: Option<usize>,
+    pub(crate) min_heap: usize,
+    pub(crate) growth_factor: f64,
+    pub(crate) automatic: bool,
+    pub(crate) auto_drain: AutoDrain,
+    pub(crate) keep_empty: usize,
+    pub(crate) measure_times: bool,
+    pub(crate) zeal: bool,
+}
+
+/// When callbacks run without [`Heap::drain`](crate::Heap::drain) being called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AutoDrain {
+    /// When a scope ends, and before [`Heap::alloc`](crate::Heap::alloc) allocates: each time 16 of them, or an eighth
+    /// of those that wait if that is more, so that a flood of callbacks drains fast without one long stop.
+    AtSafepoints,
+    /// Never.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heap_limit: None,
+            min_heap: 32 << 20,
+            growth_factor: 2.0,
+            automatic: true,
+            auto_drain: AutoDrain::AtSafepoints,
+            keep_empty: 2 << 20,
+            measure_times: false,
+            zeal: false,
+        }
+    }
+}
+
+impl Config {
+    /// The bytes that the heap may take for objects, with [external bytes](crate::Heap::add_external) counted in;
+    /// `None`, the default, for as many as the system gives.
+    ///
+    /// Objects are accounted for by the block (16 KiB), so a limit below some hundred KiB leaves few types room.
+    pub fn heap_limit(mut self, bytes: Option<usize>) -> Self {
+        self.heap_limit = bytes;
+        self
+    }
+
+    /// The size in bytes below which the heap is not collected automatically. Default 32 MiB: small enough for the
+    /// third-level cache of most machines, large enough that a program with little live data hardly collects.
+    pub fn min_heap(mut self, bytes: usize) -> Self {
+        self.min_heap = bytes;
+        self
+    }
+
+    /// How much the live bytes may grow before the next automatic collection. Default 2: collect when they have
+    /// doubled, so that at most half the heap is garbage and marking costs at most one object for each one allocated.
+    ///
+    /// # Panics
+    ///
+    /// If the factor is not above 1.
+    pub fn growth_factor(mut self, factor: f64) -> Self {
+        assert!(factor > 1.0, "a growth factor of {factor} would collect all the time; it must be above 1");
+        self.growth_factor = factor;
+        self
+    }
+
+    /// Whether the heap is collected automatically. Default true. Without, only [`Heap::collect`](crate::Heap::collect)
+    /// and the heap limit start a collection.
+    pub fn collect_automatically(mut self, automatic: bool) -> Self {
+        self.automatic = automatic;
+        self
+    }
+
+    /// When callbacks run by themselves. Default [`AutoDrain::AtSafepoints`].
+    pub fn auto_drain(mut self, auto_drain: AutoDrain) -> Self {
+        self.auto_drain = auto_drain;
+        self
+    }
+
+    /// Bytes of empty chunks that an explicit collection does not give back to the system. Default 2 MiB, one chunk. An
+    /// automatic collection keeps as many as the heap will need before the next one.
+    pub fn keep_empty(mut self, bytes: usize) -> Self {
+        self.keep_empty = bytes;
+        self
+    }
+
+    /// Whether collections read the clock, for [`CycleStats`](crate::CycleStats). Default false. Needs the feature
+    /// `std`.
+    pub fn measure_times(mut self, measure: bool) -> Self {
+        self.measure_times = measure;
+        self
+    }
+
+    /// Whether the heap looks for mistakes in itself and in hand-written `Trace` implementations, at a great cost:
+    /// it collects at every chance, fills freed cells with a pattern, and verifies itself after each step. Default false.
+    pub fn zeal(mut self, zeal: bool) -> Self {
+        self.zeal = zeal;
+        self
+    }
+}

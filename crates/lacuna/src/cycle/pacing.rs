@@ -1,0 +1,63 @@
+//! When a collection is due.
+
+use crate::config::Config;
+
+/// The heap goal, and what counts towards it.
+pub(crate) struct Pacing {
+    /// Bytes of cells that the last collection left alive.
+    pub(crate) live: usize,
+    /// Bytes of cells handed out since.
+    pub(crate) allocated: usize,
+    /// Bytes outside the heap that its objects hold.
+    pub(crate) external: usize,
+    /// The size at which a collection is due.
+    pub(crate) goal: usize,
+}
+
+impl Pacing {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { live: 0, allocated: 0, external: 0, goal: config.min_heap }
+    }
+
+    /// Bytes that count towards the goal.
+    fn size(&self) -> usize {
+        self.live.saturating_add(self.allocated).saturating_add(self.external)
+    }
+
+    /// Whether the heap has reached its goal.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.size() >= self.goal
+    }
+
+    /// Sets the goal for the next collection: the growth factor times what is alive, at least the smallest heap.
+    pub(crate) fn collected(&mut self, config: &Config, live: usize) {
+        self.live = live;
+        self.allocated = 0;
+        // A float holds every size that occurs exactly enough, and the cast saturates.
+        self.goal = ((self.size() as f64 * config.growth_factor) as usize).max(config.min_heap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_goal_follows_what_is_alive() {
+        let config = Config::default().min_heap(1000).growth_factor(2.0);
+        let mut pacing = Pacing::new(&config);
+        assert_eq!(pacing.goal, 1000);
+        pacing.collected(&config, 100);
+        assert_eq!(pacing.goal, 1000);
+        pacing.external = 500;
+        pacing.collected(&config, 1000);
+        assert_eq!(pacing.goal, 3000);
+        pacing.allocated = 1499;
+        assert!(!pacing.is_due());
+        pacing.external += 1;
+        assert!(pacing.is_due());
+        pacing.collected(&config, usize::MAX);
+        assert_eq!(pacing.goal, usize::MAX);
+    }
+}

@@ -1,0 +1,144 @@
+//! A second opinion of the whole heap, formed without the collector's own means.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use hashbrown::HashSet;
+
+use super::core::Core;
+use crate::memory::bitmap::GRANULE;
+use crate::memory::block::Block;
+use crate::memory::chunk::{BLOCK_SIZE, is_marked};
+use crate::object::descriptor::ObjectRef;
+use crate::object::edges::EdgeList;
+
+/// What a walk over the heap found.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Objects that can be reached.
+    pub objects: usize,
+    /// Bytes of those objects, without what their cells round up.
+    pub bytes: usize,
+    /// Edges between them.
+    pub edges: usize,
+    /// Objects that are observed.
+    pub weak_slots: usize,
+}
+
+/// What is wrong with a heap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyError {
+    what: &'static str,
+    object: Option<&'static str>,
+    referrer: Option<&'static str>,
+}
+
+impl VerifyError {
+    fn new(what: &'static str) -> Self {
+        Self { what, object: None, referrer: None }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        if let Some(object) = self.object {
+            write!(f, " (an object of type {object})")?;
+        }
+        if let Some(referrer) = self.referrer {
+            write!(f, ", reached from an object of type {referrer}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for VerifyError {}
+
+/// Walks everything that roots and queued guardians lead to. `collected`: a collection has just ended, so everything
+/// reached must be marked, and as many objects as were counted.
+pub(crate) fn verify(core: &Core, collected: bool) -> Result<VerifyReport, VerifyError> {
+    core.pool.check().map_err(VerifyError::new)?;
+    let cells = Cells::of(core);
+    let mut report = VerifyReport::default();
+    let mut reached = HashSet::new();
+    let mut pending: Vec<(ObjectRef, Option<&'static str>)> = Vec::new();
+    pending.extend(core.roots.targets().map(|object| (object, None)));
+    for slot in core.finalizers.guarded_slots() {
+        let object = core.weak.slot(slot).object();
+        pending.push((object.ok_or(VerifyError::new("a queued guardian has lost its object"))?, None));
+    }
+    while let Some((object, referrer)) = pending.pop() {
+        if !reached.insert(object) {
+            continue;
+        }
+        cells.check(object).map_err(|what| VerifyError { what, object: None, referrer })?;
+        let name = (object.descriptor().type_name)();
+        if collected && !is_marked(object.cell()) {
+            let what = "an object that can be reached was not marked";
+            return Err(VerifyError { what, object: Some(name), referrer });
+        }
+        report.objects += 1;
+        report.bytes += object.bytes();
+        let mut list = EdgeList::default();
+        object.list_edges(&mut list);
+        report.edges += list.edges.len();
+        // The cells are checked before anything is read from them.
+        pending.extend(list.edges.iter().map(|&cell| (cells.object(cell), Some(name))));
+    }
+    if collected && report.objects != core.stats.live_objects {
+        return Err(VerifyError::new("more objects are marked than can be reached"));
+    }
+    let mut error = None;
+    core.weak.each(|index, object| {
+        report.weak_slots += 1;
+        if cells.check(object).is_err() {
+            error = Some(VerifyError::new("a weak slot leads to a cell that holds no object"));
+        } else if core.weak.find(object) != Some(index) {
+            error = Some(VerifyError::new("an observed object does not know its weak slot"));
+        }
+    });
+    match error {
+        Some(error) => Err(error),
+        None if report.weak_slots != core.weak.in_use() => Err(VerifyError::new("weak slots do not add up")),
+        None => Ok(report),
+    }
+}
+
+/// The cells of a heap that may hold objects.
+struct Cells<'a> {
+    core: &'a Core,
+    blocks: HashSet<usize>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(core: &'a Core) -> Self {
+        let small = core.spaces.iter().flat_map(|space| &space.blocks);
+        let blocks = small.chain(&core.larges).map(|block| block.base().addr().get()).collect();
+        Self { core, blocks }
+    }
+
+    fn object(&self, cell: core::ptr::NonNull<u8>) -> ObjectRef {
+        crate::object::descriptor::suspect(cell)
+    }
+
+    /// Whether a cell is one that may hold an object.
+    fn check(&self, object: ObjectRef) -> Result<(), &'static str> {
+        let cell = object.cell();
+        let block = Block::of(cell);
+        if !self.blocks.contains(&block.base().addr().get()) {
+            return Err("an edge leads out of the heap, or to a block that is not in use");
+        }
+        let offset = cell.addr().get() % BLOCK_SIZE;
+        if core::ptr::eq(block.kind().get(), core::ptr::null()) {
+            return Err("an edge leads to a free block");
+        }
+        if block.cell_index(cell) * block.info().cell_size.get() != offset {
+            return Err("an edge leads into the middle of a cell");
+        }
+        if self.core.is_free(block, offset / GRANULE) {
+            return Err("an edge leads to a free cell");
+        }
+        Ok(())
+    }
+}

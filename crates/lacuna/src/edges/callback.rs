@@ -1,0 +1,242 @@
+//! Callbacks with their payload, whatever its type.
+//!
+//! A payload of up to two words lies in the registration; a larger one gets a box.
+//!
+//! - `[INV-CALL-1]` The payload words of a [`Callback`] hold a value of the type that its table was made for, in place
+//!   or as the address of its box, until it is taken.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::any::Any;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr;
+
+use crate::object::edges::EdgeList;
+use crate::object::trace::Trace;
+
+/// A value that is called once with the heap.
+pub(crate) trait Call: 'static {
+    /// What `cancel` gives back.
+    type Payload: 'static;
+
+    /// Runs the callback. `heap` is the [`Heap`](crate::Heap), which this layer does not know.
+    fn call(self, heap: &mut dyn Any);
+
+    /// Gives up the callback and keeps the payload.
+    fn into_payload(self) -> Self::Payload;
+
+    fn payload(&self) -> &Self::Payload;
+
+    /// Lists the roots that the payload holds.
+    fn list_edges(&self, list: &mut EdgeList);
+}
+
+/// A payload and the function that gets it.
+pub(crate) struct WithFunction<C: 'static, P> {
+    pub(crate) function: fn(&mut C, P),
+    pub(crate) payload: P,
+}
+
+impl<C: 'static, P: Trace + 'static> Call for WithFunction<C, P> {
+    type Payload = P;
+
+    fn call(self, heap: &mut dyn Any) {
+        (self.function)(heap.downcast_mut().expect("callbacks are called with the heap"), self.payload);
+    }
+
+    fn into_payload(self) -> P {
+        self.payload
+    }
+
+    fn payload(&self) -> &P {
+        &self.payload
+    }
+
+    fn list_edges(&self, list: &mut EdgeList) {
+        self.payload.trace(list);
+    }
+}
+
+/// A payload and the closure that gets it.
+pub(crate) struct WithClosure<C: 'static, P, F> {
+    pub(crate) closure: F,
+    pub(crate) payload: P,
+    pub(crate) context: core::marker::PhantomData<fn(C)>,
+}
+
+impl<C: 'static, P: Trace + 'static, F: FnOnce(&mut C, P) + 'static> Call for WithClosure<C, P, F> {
+    type Payload = P;
+
+    fn call(self, heap: &mut dyn Any) {
+        (self.closure)(heap.downcast_mut().expect("callbacks are called with the heap"), self.payload);
+    }
+
+    fn into_payload(self) -> P {
+        self.payload
+    }
+
+    fn payload(&self) -> &P {
+        &self.payload
+    }
+
+    fn list_edges(&self, list: &mut EdgeList) {
+        self.payload.trace(list);
+    }
+}
+
+const WORDS: usize = 3;
+type Words = [MaybeUninit<*mut ()>; WORDS];
+
+struct Table {
+    call: unsafe fn(*mut Words, &mut dyn Any),
+    drop: unsafe fn(*mut Words),
+    list_edges: unsafe fn(*const Words, &mut EdgeList),
+    /// Moves the payload to the given place.
+    into_payload: unsafe fn(*mut Words, *mut ()),
+    payload: unsafe fn(*const Words) -> *const (),
+}
+
+/// A callback of any type that implements [`Call`].
+pub(crate) struct Callback {
+    words: Words,
+    table: &'static Table,
+}
+
+trait Erased: Call + Sized {
+    const INLINE: bool = size_of::<Self>() <= size_of::<Words>() && align_of::<Self>() <= align_of::<Words>();
+
+    const TABLE: &'static Table = &Table {
+        // SAFETY: [INV-CALL-1] the words hold a `Self`; `take` moves it out, and is called once.
+        call: |words, heap| unsafe { take::<Self>(words) }.call(heap),
+        // SAFETY: as above.
+        drop: |words| drop(unsafe { take::<Self>(words) }),
+        // SAFETY: as above.
+        list_edges: |words, list| unsafe { peek::<Self>(words) }.list_edges(list),
+        // SAFETY: as above; the caller gives a place for a `Self::Payload`.
+        into_payload: |words, place| unsafe {
+            place.cast::<Self::Payload>().write(take::<Self>(words).into_payload());
+        },
+        // SAFETY: as above.
+        payload: |words| ptr::from_ref(unsafe { peek::<Self>(words) }.payload()).cast(),
+    };
+}
+
+impl<T: Call> Erased for T {}
+
+/// # Safety
+///
+/// `[INV-CALL-1]` with `T`; nobody uses the words afterwards.
+unsafe fn take<T: Erased>(words: *mut Words) -> T {
+    if T::INLINE {
+        // SAFETY: the words hold a `T`, suitably aligned.
+        unsafe { words.cast::<T>().read() }
+    } else {
+        // SAFETY: the words hold the address of a box of a `T`.
+        *unsafe { words.cast::<Box<T>>().read() }
+    }
+}
+
+/// # Safety
+///
+/// `[INV-CALL-1]` with `T`, for as long as the reference is used.
+unsafe fn peek<'a, T: Erased>(words: *const Words) -> &'a T {
+    if T::INLINE {
+        // SAFETY: the words hold a `T`, suitably aligned.
+        unsafe { &*words.cast::<T>() }
+    } else {
+        // SAFETY: the words hold the address of a box of a `T`.
+        unsafe { &*words.cast::<Box<T>>() }
+    }
+}
+
+impl Callback {
+    pub(crate) fn new<T: Call>(value: T) -> Self {
+        let mut words: Words = [const { MaybeUninit::uninit() }; WORDS];
+        if T::INLINE {
+            // SAFETY: the value fits into the words, which are aligned for it.
+            unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+        } else {
+            // SAFETY: a box is one word.
+            unsafe { words.as_mut_ptr().cast::<Box<T>>().write(Box::new(value)) };
+        }
+        Self { words, table: T::TABLE }
+    }
+
+    /// Runs the callback.
+    pub(crate) fn call(self, heap: &mut dyn Any) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: [INV-CALL-1]; the words are not used again, since `self` is not dropped.
+        unsafe { (this.table.call)(&raw mut this.words, heap) };
+    }
+
+    /// Lists the roots that the payload holds.
+    pub(crate) fn list_edges(&self, list: &mut EdgeList) {
+        // SAFETY: [INV-CALL-1].
+        unsafe { (self.table.list_edges)(&raw const self.words, list) };
+    }
+
+    /// The payload, without the callback having run.
+    ///
+    /// # Safety
+    ///
+    /// The callback was made from a [`Call`] with this payload type.
+    pub(crate) unsafe fn into_payload<P>(self) -> P {
+        let mut this = ManuallyDrop::new(self);
+        let mut payload = MaybeUninit::<P>::uninit();
+        // SAFETY: [INV-CALL-1]; the place is one for the payload's type, and is then initialised.
+        unsafe {
+            (this.table.into_payload)(&raw mut this.words, payload.as_mut_ptr().cast());
+            payload.assume_init()
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The callback was made from a [`Call`] with this payload type.
+    pub(crate) unsafe fn payload<P>(&self) -> &P {
+        // SAFETY: [INV-CALL-1]; the payload lives in the callback or its box.
+        unsafe { &*(self.table.payload)(&raw const self.words).cast::<P>() }
+    }
+}
+
+impl Drop for Callback {
+    fn drop(&mut self) {
+        // SAFETY: [INV-CALL-1]; the words are not used again.
+        unsafe { (self.table.drop)(&raw mut self.words) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    fn check<P: Trace + Clone + PartialEq + core::fmt::Debug + 'static>(payload: P) {
+        let make = || {
+            Callback::new(WithFunction {
+                function: |seen: &mut Vec<P>, payload| seen.push(payload),
+                payload: payload.clone(),
+            })
+        };
+        let mut seen: Vec<P> = Vec::new();
+        make().call(&mut seen);
+        assert_eq!(seen, core::slice::from_ref(&payload));
+        let callback = make();
+        // SAFETY: the payload is a `P`.
+        assert_eq!(unsafe { callback.payload::<P>() }, &payload);
+        drop(callback);
+        // SAFETY: the payload is a `P`.
+        assert_eq!(unsafe { make().into_payload::<P>() }, payload);
+    }
+
+    #[test]
+    fn payloads_of_any_size_come_through() {
+        check(());
+        check(7_u32);
+        check((1_u64, 2_u64));
+        check("text".to_string());
+        check([1_u128; 9]);
+        check((String::new(), 1_u8));
+    }
+}

@@ -1,0 +1,6 @@
+//! Who points into the heap, and who points without holding.
+
+pub(crate) mod callback;
+pub(crate) mod finalizers;
+pub(crate) mod roots;
+pub(crate) mod weak;

@@ -1,0 +1,401 @@
+//! The weak-slot table: one slot for each object that is observed, whatever observes it.
+//!
+//! A slot has two generations. A [`Weak`](crate::Weak) names a slot and its *short* generation, a
+//! [`WeakLong`](crate::WeakLong) its *long* one; clearing weak references of a kind is moving that generation on, so
+//! all of them read dead at the same moment and no list of them is ever walked.
+//!
+//! ```text
+//!             attach                  short generation + 1               both generations + 1
+//!   no slot ----------> observed -------------------------> condemned -------------------------> free
+//!                                     object only reachable            object is dead
+//!                                     from guardians
+//! ```
+//!
+//! From an object to its slot leads a table that a block gets when its first cell is observed. That table also tells
+//! the pause which slots die: those of the block's observed cells that are not marked.
+//!
+//! - `[INV-WEAK-1]` A slot whose target is not null belongs to the live object in that cell, and the table of the cell's
+//!   block leads back to it. Slots of dead objects are freed in the pause, before the sweep.
+//! - `[INV-WEAK-2]` The table of a block in use is an allocation made by [`Observed::allocate`] for as many cells as the
+//!   block has; it is freed when its last cell stops being observed, or with the weak-slot table.
+//! - `[INV-WEAK-3]` A generation never returns: a slot of which one would is never used again.
+#![allow(unsafe_code)]
+
+use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+use crate::error::Exhausted;
+use crate::memory::bitmap::{BlockBits, GRANULE, ones};
+use crate::memory::block::Block;
+use crate::memory::chunk::BLOCK_SIZE;
+use crate::object::descriptor::ObjectRef;
+
+/// The number of a slot in the table.
+pub(crate) type SlotIndex = u32;
+
+/// No slot, no registration.
+pub(crate) const NONE: u32 = u32::MAX;
+
+pub(crate) struct Slot {
+    /// The observed cell, or null where the slot is free.
+    target: *mut u8,
+    short: u32,
+    long: u32,
+    /// The newest registration of the object.
+    pub(crate) registrations: u32,
+    /// The next free slot, where this one is free.
+    next_free: u32,
+}
+
+/// Which weak references of an object die.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Short,
+    Long,
+}
+
+#[derive(Default)]
+pub(crate) struct WeakSlots {
+    slots: Vec<Slot>,
+    first_free: Option<u32>,
+    in_use: usize,
+    /// Blocks with observed cells.
+    blocks: Vec<Block>,
+    /// The generation that a slot starts with which was never used before.
+    start: u32,
+}
+
+impl WeakSlots {
+    /// Slots in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Bytes of the table and of the blocks' tables.
+    pub(crate) fn bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|block| Observed::layout(block.capacity()).size()).sum();
+        self.slots.capacity() * size_of::<Slot>() + self.blocks.capacity() * size_of::<Block>() + blocks
+    }
+
+    /// The object's slot, made if it has none.
+    pub(crate) fn attach(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
+        let block = Block::of(object.cell());
+        let observed = match Observed::of(block) {
+            Some(observed) => observed,
+            None => {
+                self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
+                let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
+                self.blocks.push(block);
+                observed
+            }
+        };
+        let entry = observed.slot(block.cell_index(object.cell()));
+        if entry.get() != 0 {
+            return Ok(entry.get() - 1);
+        }
+        let index = self.take(object)?;
+        entry.set(index + 1);
+        observed.set_observed(object.cell());
+        Ok(index)
+    }
+
+    /// The object's slot, if it has one.
+    pub(crate) fn find(&self, object: ObjectRef) -> Option<SlotIndex> {
+        let block = Block::of(object.cell());
+        Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
+    }
+
+    fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
+        let target = object.cell().as_ptr();
+        self.in_use += 1;
+        if let Some(index) = self.first_free {
+            let slot = &mut self.slots[index as usize];
+            self.first_free = (slot.next_free != NONE).then_some(slot.next_free);
+            slot.target = target;
+            return Ok(index);
+        }
+        let index = u32::try_from(self.slots.len()).ok().filter(|&index| index < NONE - 1);
+        match index {
+            Some(index) if self.slots.try_reserve(1).is_ok() => {
+                let (short, long) = (self.start, self.start);
+                self.slots.push(Slot { target, short, long, registrations: NONE, next_free: NONE });
+                Ok(index)
+            }
+            _ => {
+                self.in_use -= 1;
+                Err(Exhausted::System)
+            }
+        }
+    }
+
+    pub(crate) fn slot(&self, index: SlotIndex) -> &Slot {
+        &self.slots[index as usize]
+    }
+
+    pub(crate) fn slot_mut(&mut self, index: SlotIndex) -> &mut Slot {
+        &mut self.slots[index as usize]
+    }
+
+    /// The generation that a weak reference of this kind to the slot's object gets.
+    ///
+    /// # Panics
+    ///
+    /// If the object was resurrected four thousand million times.
+    pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> u32 {
+        let generation = self.slot(index).generation(kind);
+        assert!(
+            generation < LAST_GENERATION,
+            "an object can be resurrected 4294967294 times while it has weak references"
+        );
+        generation
+    }
+
+    /// The object of a slot, if its weak references of this kind and generation are alive.
+    #[inline(always)]
+    pub(crate) fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
+        let slot = self.slots.get(index as usize)?;
+        if slot.generation(kind) == generation { slot.object() } else { None }
+    }
+
+    /// Kills the short weak references of a slot.
+    pub(crate) fn clear_short(&mut self, index: SlotIndex) {
+        let slot = self.slot_mut(index);
+        slot.short = slot.short.saturating_add(1);
+    }
+
+    /// Kills the weak references of a slot, whose object is dead, and frees the slot.
+    ///
+    /// The caller has detached the object's registrations.
+    fn free(&mut self, index: SlotIndex) {
+        let first_free = self.first_free;
+        let slot = self.slot_mut(index);
+        debug_assert_eq!(slot.registrations, NONE);
+        slot.short = slot.short.saturating_add(1);
+        slot.long = slot.long.saturating_add(1);
+        slot.target = ptr::null_mut();
+        // [INV-WEAK-3]
+        if slot.short < LAST_GENERATION && slot.long < LAST_GENERATION {
+            slot.next_free = first_free.unwrap_or(NONE);
+            self.first_free = Some(index);
+        }
+        self.in_use -= 1;
+    }
+
+    /// Calls `visit` with the slot of each observed object that is unmarked. Allocates nothing.
+    pub(crate) fn each_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) {
+        for position in 0..self.blocks.len() {
+            Observed::each_condemned(self.blocks[position], |_, slot| visit(self, slot));
+        }
+    }
+
+    /// Frees the slots of all unmarked objects, after `visit` has seen each. Allocates nothing.
+    pub(crate) fn free_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) -> usize {
+        let mut freed = 0;
+        for position in (0..self.blocks.len()).rev() {
+            let block = self.blocks[position];
+            Observed::each_condemned(block, |entry, slot| {
+                visit(self, slot);
+                entry.set(0);
+                self.free(slot);
+                freed += 1;
+            });
+            let observed = Observed::of(block).expect("listed blocks have a table");
+            if observed.forget_unmarked(block) {
+                observed.free(block);
+                self.blocks.swap_remove(position);
+            }
+        }
+        freed
+    }
+
+    /// Gives the table back if nothing is observed any more.
+    ///
+    /// Slots made later start with a generation that no weak reference has yet.
+    pub(crate) fn release_if_unused(&mut self) {
+        if self.in_use > 0 || self.slots.capacity() == 0 {
+            return;
+        }
+        let start = self.slots.iter().map(|slot| slot.short.max(slot.long)).max().unwrap_or(0);
+        if start < LAST_GENERATION {
+            *self = Self::default();
+            self.start = start;
+        }
+    }
+
+    /// Calls `visit` with each object that has a slot.
+    pub(crate) fn each(&self, mut visit: impl FnMut(SlotIndex, ObjectRef)) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            if let Some(object) = slot.object() {
+                visit(index as u32, object);
+            }
+        }
+    }
+
+    /// Frees every slot: the heap is about to drop all objects.
+    pub(crate) fn clear(&mut self) {
+        for index in 0..self.slots.len() {
+            if !self.slots[index].target.is_null() {
+                self.slots[index].registrations = NONE;
+                self.free(index as u32);
+            }
+        }
+        for block in self.blocks.drain(..) {
+            Observed::of(block).expect("listed blocks have a table").free(block);
+        }
+    }
+}
+
+impl Drop for WeakSlots {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// The generation of a slot that is not used again; weak references never have it.
+const LAST_GENERATION: u32 = u32::MAX - 1;
+
+impl Slot {
+    #[inline(always)]
+    fn generation(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Short => self.short,
+            Kind::Long => self.long,
+        }
+    }
+
+    /// The observed object, if it lives.
+    #[inline(always)]
+    pub(crate) fn object(&self) -> Option<ObjectRef> {
+        // SAFETY: [INV-WEAK-1] the target is the cell of a live object.
+        NonNull::new(self.target).map(|cell| unsafe { ObjectRef::new(cell) })
+    }
+}
+
+/// A block's table: which of its cells are observed, and each one's slot.
+///
+/// ```text
+/// | observed bits, by granule | slot + 1 or 0, by cell |
+/// ```
+#[derive(Clone, Copy)]
+struct Observed<'a> {
+    bits: &'a BlockBits,
+    slots: &'a [Cell<u32>],
+}
+
+impl Observed<'_> {
+    fn layout(cells: usize) -> Layout {
+        Layout::new::<BlockBits>()
+            .extend(Layout::array::<Cell<u32>>(cells).expect("a block has few cells"))
+            .expect("a block has few cells")
+            .0
+    }
+
+    fn of(block: Block) -> Option<Self> {
+        let table = NonNull::new(block.info().observed.get())?.cast::<u8>();
+        // SAFETY: [INV-WEAK-2] the table holds the bits and as many numbers as the block has cells, initialised when it
+        // was allocated; both are cells and only ever shared.
+        unsafe {
+            let slots = table.add(size_of::<BlockBits>()).cast::<Cell<u32>>();
+            let slots = NonNull::slice_from_raw_parts(slots, block.capacity()).as_ref();
+            Some(Self { bits: table.cast::<BlockBits>().as_ref(), slots })
+        }
+    }
+
+    fn allocate(block: Block) -> Option<Self> {
+        // SAFETY: the layout has at least the bytes of the bits.
+        let table = unsafe { alloc_zeroed(Self::layout(block.capacity())) };
+        block.info().observed.set(table.cast());
+        Self::of(block)
+    }
+
+    /// Frees the table of a block. Nobody may use `self` or a copy after that.
+    fn free(self, block: Block) {
+        let table = block.info().observed.replace(ptr::null_mut());
+        // SAFETY: [INV-WEAK-2] it was allocated with this layout, and the block forgot it.
+        unsafe { dealloc(table.cast(), Self::layout(block.capacity())) };
+    }
+
+    /// Calls `visit` with the entry and the slot of each observed cell of the block that is unmarked.
+    fn each_condemned(block: Block, mut visit: impl FnMut(&Cell<u32>, SlotIndex)) {
+        let observed = Observed::of(block).expect("listed blocks have a table");
+        for (word, (bits, marks)) in observed.bits.iter().zip(block.marks()).enumerate() {
+            for bit in ones(bits.get() & !marks.get()) {
+                // The cell starts in the granule or in its middle, and does not end before the granule does.
+                let middle = block.cell((word * 64 + bit as usize) * GRANULE + GRANULE / 2);
+                let entry = observed.slot(block.cell_index(middle));
+                visit(entry, entry.get() - 1);
+            }
+        }
+    }
+
+    /// Takes the unmarked cells out of the bits; says whether none is left.
+    fn forget_unmarked(&self, block: Block) -> bool {
+        let mut left = 0;
+        for (bits, marks) in self.bits.iter().zip(block.marks()) {
+            bits.set(bits.get() & marks.get());
+            left |= bits.get();
+        }
+        left == 0
+    }
+
+    fn slot(&self, cell: usize) -> &Cell<u32> {
+        &self.slots[cell]
+    }
+
+    fn set_observed(&self, cell: NonNull<u8>) {
+        let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
+        let word = &self.bits[granule / 64];
+        word.set(word.get() | 1 << (granule % 64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::pool::Pool;
+    use crate::object::descriptor::object_at;
+
+    /// A block of ten cells, of which the first is observed.
+    fn observed() -> (Pool, Block, WeakSlots, SlotIndex) {
+        let mut pool = Pool::default();
+        let block = pool.take_block().unwrap();
+        block.format(ptr::dangling(), 24, false);
+        let mut slots = WeakSlots::default();
+        let slot = slots.attach(object_at(block, 24)).unwrap();
+        (pool, block, slots, slot)
+    }
+
+    #[test]
+    fn a_slot_is_used_again_with_another_generation() {
+        let (_pool, block, mut slots, slot) = observed();
+        let old = slots.generation(slot, Kind::Short);
+        assert_eq!(slots.free_condemned(|_, _| ()), 1);
+        assert!(slots.target(slot, old, Kind::Short).is_none());
+        let again = slots.attach(object_at(block, 48)).unwrap();
+        assert_eq!(again, slot);
+        assert!(slots.target(slot, old, Kind::Short).is_none());
+        assert!(slots.target(slot, slots.generation(slot, Kind::Short), Kind::Short).is_some());
+    }
+
+    #[test]
+    fn trap_11_a_slot_whose_generation_would_wrap_is_retired() {
+        let (_pool, block, mut slots, slot) = observed();
+        slots.slot_mut(slot).short = LAST_GENERATION - 1;
+        slots.free_condemned(|_, _| ());
+        assert_ne!(slots.attach(object_at(block, 48)).unwrap(), slot);
+    }
+
+    #[test]
+    fn a_table_that_was_given_back_does_not_revive_old_references() {
+        let (_pool, block, mut slots, slot) = observed();
+        let old = slots.generation(slot, Kind::Long);
+        slots.free_condemned(|_, _| ());
+        slots.release_if_unused();
+        assert_eq!(slots.bytes(), 0);
+        assert_eq!(slots.attach(object_at(block, 48)).unwrap(), slot);
+        assert!(slots.target(slot, old, Kind::Long).is_none());
+    }
+}

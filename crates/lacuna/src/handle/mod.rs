@@ -1,0 +1,8 @@
+//! What users hold.
+
+pub(crate) mod cell;
+pub(crate) mod cleanup;
+pub(crate) mod guard;
+pub(crate) mod mutator;
+pub(crate) mod root;
+pub(crate) mod weak;

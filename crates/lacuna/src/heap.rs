@@ -1,0 +1,762 @@
+//! [`Heap`]: the public shell around the collector.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::config::{AutoDrain, Config};
+use crate::cycle::collector;
+use crate::cycle::core::Core;
+use crate::cycle::failures::{self, ErrorHook, Failure, FailureKind};
+use crate::cycle::sweep;
+use crate::cycle::verify::{self, VerifyError, VerifyReport};
+use crate::edges::callback::{Call, WithClosure, WithFunction};
+use crate::edges::finalizers::{Action, Taken};
+use crate::edges::weak::Kind;
+use crate::error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
+use crate::export::retaining::{self, RetainingPath, SelfRetention};
+use crate::handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
+use crate::handle::guard::{AnyRoot, Guard, Guarded};
+use crate::handle::mutator::{self, Mutator};
+use crate::handle::root::Root;
+use crate::handle::weak::{Weak, WeakLong};
+use crate::object::descriptor::ObjectRef;
+use crate::object::edges::AnyEdge;
+use crate::object::gc::Gc;
+use crate::object::trace::{Object, Trace};
+use crate::stats::{Cause, Stats};
+
+/// A garbage-collected heap.
+///
+/// There are two ways to use it, which mix freely. *Scopes*: [`enter`](Self::enter) gives access by plain pointers
+/// ([`Gc`]) while nothing is freed. *Handles*: [`alloc`](Self::alloc) returns [`Root`]s, which live across collections.
+///
+/// A collection runs when a scope ends or a handle is allocated and the heap has grown to its goal, when
+/// [`collect`](Self::collect) is called, and never at any other point. A heap belongs to one thread; a program can have
+/// many.
+///
+/// ```
+/// use lacuna::{Gc, GcCell, Heap, Root, Trace};
+///
+/// #[derive(Trace)]
+/// struct Node<'gc> {
+///     id: u32,
+///     next: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+/// }
+///
+/// let mut heap = Heap::new();
+/// let first: Root<Node<'static>> = heap.enter(|cx| {
+///     let a = cx.alloc(Node { id: 1, next: GcCell::new(None) });
+///     let b = cx.alloc(Node { id: 2, next: GcCell::new(Some(a)) });
+///     a.set(cx, |node| &node.next, Some(b)); // a cycle
+///     a.root(cx)
+/// });
+/// let weak = heap.downgrade(&first);
+/// heap.collect();
+/// assert!(heap.upgrade(weak).is_some());
+/// drop(first);
+/// heap.collect();
+/// assert!(heap.upgrade(weak).is_none());
+/// ```
+pub struct Heap {
+    mutator: Box<Mutator<'static>>,
+    on_error: Option<ErrorHook>,
+}
+
+impl Heap {
+    /// An empty heap with the default [`Config`]. Takes no memory for objects before the first is allocated.
+    pub fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    /// An empty heap.
+    pub fn with_config(config: Config) -> Self {
+        Self { mutator: Box::new(Mutator::new(Core::new(config))), on_error: None }
+    }
+
+    fn core(&mut self) -> &mut Core {
+        self.mutator.core_mut()
+    }
+
+    /// Runs `scope` with access to the heap, and returns what it returns.
+    ///
+    /// Inside, nothing is freed and no collection runs, so a long computation should enter many times. When the scope
+    /// ends, a collection runs if it is due, and callbacks run as [`Config::auto_drain`] says. If `scope` panics, the
+    /// panic passes through and the heap stays as it is.
+    pub fn enter<R>(&mut self, scope: impl for<'gc> FnOnce(&'gc Mutator<'gc>) -> R) -> R {
+        let result = self.mutator.enter(scope);
+        if self.mutator.core_mut().wants_safepoint() {
+            self.safepoint();
+        }
+        result
+    }
+
+    /// Collects if that is due, and runs callbacks if that is wanted.
+    #[cold]
+    fn safepoint(&mut self) {
+        let core = self.core();
+        if core.config.zeal {
+            self.collect_because(Cause::Zeal, false);
+        } else if core.config.automatic && core.pacing.is_due() {
+            self.collect_because(Cause::Goal, false);
+        }
+        let core = self.core();
+        let waiting = core.finalizers.queued_cleanups();
+        if waiting > 0 && core.config.auto_drain == AutoDrain::AtSafepoints && !core.closed {
+            // A callback that is running drains no others; they run after it.
+            let _ = self.drain(Budget::unlimited().callbacks((waiting / 8).max(16)));
+        }
+    }
+
+    fn collect_because(&mut self, cause: Cause, at_once: bool) {
+        collector::collect(self.core(), cause, at_once);
+        if self.core().config.zeal {
+            self.expect_sound(true);
+        }
+        self.report_failures();
+    }
+
+    /// In zeal, panics if the heap is not sound.
+    fn expect_sound(&self, collected: bool) {
+        if let Err(error) = verify::verify(self.mutator.core_ref(), collected) {
+            panic!("the heap is not sound: {error}");
+        }
+    }
+
+    /// Collects the whole heap: everything that is not [kept alive](crate#what-keeps-an-object-alive) is freed, weak
+    /// references to it read dead, its callbacks are queued, and memory is given back to the system.
+    ///
+    /// Takes time in proportion to what is alive. Runs `Drop` of dead objects, but no callbacks: those run in
+    /// [`drain`](Self::drain).
+    ///
+    /// # Panics
+    ///
+    /// If a hand-written `Trace` panics. The heap can be used further; what was to be freed is freed by the next
+    /// collection.
+    pub fn collect(&mut self) {
+        self.collect_because(Cause::Explicit, true);
+    }
+
+    /// Allocates an object, rooted. May collect before.
+    ///
+    /// The value can hold no edges yet, since those exist inside a scope only: use [`alloc_with`](Self::alloc_with) for
+    /// a value that does.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory, as for [`Mutator::alloc`].
+    #[track_caller]
+    pub fn alloc<T: Trace<At<'static> = T>>(&mut self, value: T) -> Root<T> {
+        match self.try_alloc(value) {
+            Ok(root) => root,
+            Err(error) => self.mutator.out_of_memory(error.reason()),
+        }
+    }
+
+    /// Allocates an object, rooted, or gives the value back. May collect before, and collects everything if there is no
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory even then, or the heap is at its limit.
+    ///
+    /// # Panics
+    ///
+    /// If the value holds an edge.
+    #[track_caller]
+    pub fn try_alloc<T: Trace<At<'static> = T>>(&mut self, value: T) -> Result<Root<T>, AllocError<T>> {
+        if T::NEEDS_TRACE {
+            // An edge of a scope can't get here, since `T` has the brand 'static, which no scope has. This is a second
+            // lock on that door.
+            let mut found = AnyEdge::default();
+            value.trace(&mut found);
+            assert!(!found.0, "a value that holds edges is allocated in the scope of its edges: use Heap::alloc_with");
+        }
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        let value = match self.try_alloc_once(value) {
+            Ok(root) => return Ok(root),
+            Err(error) => error.into_value(),
+        };
+        self.collect_because(Cause::Exhausted, true);
+        self.try_alloc_once(value)
+    }
+
+    fn try_alloc_once<T: Trace<At<'static> = T>>(&mut self, value: T) -> Result<Root<T>, AllocError<T>> {
+        // The value's type is that of the brand 'static, and the pointer is rooted before anything else happens.
+        let mutator = &*self.mutator;
+        mutator.try_alloc(value).map(|object| object.root(mutator))
+    }
+
+    /// Allocates the object that the closure makes, rooted. May collect before.
+    ///
+    /// ```
+    /// use lacuna::{Gc, Heap, Root, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Cons<'gc>(i32, Option<Gc<'gc, Cons<'gc>>>);
+    ///
+    /// let mut heap = Heap::new();
+    /// let tail: Root<Cons<'static>> = heap.alloc(Cons(2, None));
+    /// let list = heap.alloc_with::<Cons>(|cx| Cons(1, Some(tail.get(cx))));
+    /// assert_eq!(heap.with(&list, |list| list.0 + list.1.unwrap().0), 3);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory, as for [`Mutator::alloc`].
+    pub fn alloc_with<T: Trace>(
+        &mut self,
+        value: impl for<'gc> FnOnce(&'gc Mutator<'gc>) -> T::At<'gc>,
+    ) -> Root<T::At<'static>> {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        self.mutator.enter(|cx| cx.alloc(value(cx)).root(cx))
+    }
+
+    /// Allocates a string, rooted. May collect before.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory, as for [`Mutator::alloc`].
+    pub fn alloc_str(&mut self, text: &str) -> Root<str> {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        self.mutator.enter(|cx| cx.alloc_str(text).root(cx))
+    }
+
+    /// The object of a root, if its type can hold no edges. For others there is [`with`](Self::with).
+    ///
+    /// ```compile_fail
+    /// use lacuna::{Gc, Heap};
+    /// let mut heap = Heap::new();
+    /// let list = heap.enter(|cx| cx.alloc(Some(cx.alloc(1))).root(cx));
+    /// heap.get(&list); // an edge must not leave its scope
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the root belongs to another heap.
+    #[track_caller]
+    pub fn get<T: ?Sized + Object>(&self, root: &Root<T>) -> &T {
+        const {
+            assert!(!T::EDGES, "Heap::get is for objects that can hold no edges; use Heap::with or Heap::enter");
+        }
+        assert!(core::ptr::eq(root.slot().table(), &*self.mutator.core_ref().roots), "{WrongHeap}");
+        // SAFETY: [INV-ROOT-3] the root keeps an object of this type alive while the heap lives, and it is borrowed. A
+        // type without edges has nothing that the brand could tell apart.
+        unsafe { T::object(root.slot().cell(), root.metadata()).as_ref() }
+    }
+
+    /// Reads the object of a root.
+    ///
+    /// # Panics
+    ///
+    /// If the root belongs to another heap.
+    #[track_caller]
+    pub fn with<T: ?Sized + Object, R>(
+        &self,
+        root: &Root<T>,
+        read: impl for<'gc> FnOnce(Gc<'gc, T::Of<'gc>>) -> R,
+    ) -> R {
+        assert!(core::ptr::eq(root.slot().table(), &*self.mutator.core_ref().roots), "{WrongHeap}");
+        // SAFETY: [INV-ROOT-3] the root keeps an object of this type alive. [INV-GC-1] the closure works for any brand,
+        // so for one that names this borrow of the heap, during which nothing is freed.
+        read(unsafe { Gc::from_cell(root.slot().cell(), root.metadata()) })
+    }
+
+    /// A weak reference to the object of a root. No collection runs.
+    ///
+    /// # Panics
+    ///
+    /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    #[track_caller]
+    pub fn downgrade<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Weak<T> {
+        // SAFETY: the id is that of the root's object.
+        unsafe { Weak::new(self.observe(root, Kind::Short), root.metadata()) }
+    }
+
+    /// A long weak reference to the object of a root. No collection runs.
+    ///
+    /// # Panics
+    ///
+    /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    #[track_caller]
+    pub fn downgrade_long<T: ?Sized + Object>(&mut self, root: &Root<T>) -> WeakLong<T> {
+        // SAFETY: the id is that of the root's object.
+        unsafe { WeakLong::new(self.observe(root, Kind::Long), root.metadata()) }
+    }
+
+    #[track_caller]
+    fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> crate::handle::weak::WeakId {
+        let object = self.target(root).unwrap_or_else(|error| panic!("{error}"));
+        match mutator::observe(self.core(), object, kind) {
+            Ok(id) => id,
+            Err(reason) => self.mutator.out_of_memory(reason),
+        }
+    }
+
+    fn target<T: ?Sized + Object>(&self, root: &Root<T>) -> Result<ObjectRef, WrongHeap> {
+        if !core::ptr::eq(root.slot().table(), &*self.mutator.core_ref().roots) {
+            return Err(WrongHeap);
+        }
+        // SAFETY: [INV-ROOT-3] the root's slot holds an object of this heap.
+        Ok(unsafe { ObjectRef::new(root.slot().cell()) })
+    }
+
+    /// A root of the object of a weak reference, unless it is dead. No collection runs.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[track_caller]
+    pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
+        let core = self.mutator.core_ref();
+        let object = mutator::observed(core, weak.id(), Kind::Short)?;
+        // SAFETY: the reference is alive, so the object is the one it was made of.
+        Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
+    }
+
+    /// A root of the object of a long weak reference, unless it is dead. No collection runs.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[track_caller]
+    pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
+        let core = self.mutator.core_ref();
+        let object = mutator::observed(core, weak.id(), Kind::Long)?;
+        // SAFETY: the reference is alive, so the object is the one it was made of.
+        Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
+    }
+
+    /// Whether a weak reference is dead. Does not extend the object's life.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[track_caller]
+    pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
+        mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Short).is_none()
+    }
+
+    /// Whether a long weak reference is dead. Does not extend the object's life.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[track_caller]
+    pub fn is_dead_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> bool {
+        mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Long).is_none()
+    }
+
+    /// Whether a weak reference is alive and leads to the object of a root. Does not extend the object's life.
+    #[track_caller]
+    pub fn refers_to<T: ?Sized + Object>(&self, weak: Weak<T>, root: &Root<T>) -> bool {
+        let target = mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Short);
+        target.is_some_and(|object| self.target(root) == Ok(object))
+    }
+
+    /// Registers a callback that gets `payload` after the object is gone for good.
+    ///
+    /// It is queued by the collection that finds the object dead, newest first, and run by [`drain`](Self::drain), at
+    /// most once. It may use the heap in every way but drain it. Roots in the payload are strong from now on, so what
+    /// the callback needs is still there when it runs; *a payload that leads to the object itself keeps it alive for
+    /// ever*. That the callback is a plain function makes it hard to capture the object by accident.
+    ///
+    /// ```
+    /// use lacuna::{Budget, Heap};
+    ///
+    /// let mut heap = Heap::new();
+    /// let connection = heap.alloc(17);
+    /// heap.cleanup(&connection, "socket 17", |_, name| println!("closing {name}")).unwrap();
+    /// drop(connection);
+    /// heap.collect();
+    /// assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the payload holds a root of the object, the root belongs to another heap, the heap was shut down, or there is
+    /// no memory. The error carries the payload.
+    pub fn cleanup<T: ?Sized + Object, P: Trace + 'static>(
+        &mut self,
+        root: &Root<T>,
+        payload: P,
+        function: fn(&mut Self, P),
+    ) -> Result<Cleanup<P>, RegisterError<P>> {
+        self.register(root, WithFunction { function, payload })
+    }
+
+    /// Like [`cleanup`](Self::cleanup), with a closure. What it captures is not looked into: a root of the object in it
+    /// keeps the object alive for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`cleanup`](Self::cleanup).
+    pub fn cleanup_with<T: ?Sized + Object, P: Trace + 'static>(
+        &mut self,
+        root: &Root<T>,
+        payload: P,
+        closure: impl FnOnce(&mut Self, P) + 'static,
+    ) -> Result<Cleanup<P>, RegisterError<P>> {
+        self.register(root, WithClosure { closure, payload, context: PhantomData })
+    }
+
+    fn register<T: ?Sized + Object, C: Call>(
+        &mut self,
+        root: &Root<T>,
+        call: C,
+    ) -> Result<Cleanup<C::Payload>, RegisterError<C::Payload>> {
+        let object = match self.target(root) {
+            Ok(object) => object,
+            Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), RegisterFailure::WrongHeap)),
+        };
+        let callback = mutator::prepare(object, call)?;
+        mutator::registered(mutator::register_cleanup(self.core(), object, callback))
+    }
+
+    /// Cancels a cleanup that has not run, and returns its payload. Takes constant time.
+    ///
+    /// # Panics
+    ///
+    /// If the cleanup belongs to another heap.
+    #[track_caller]
+    pub fn cancel<P: 'static>(&mut self, cleanup: Cleanup<P>) -> Option<P> {
+        let callback = mutator::cancel(self.core(), cleanup)?;
+        // SAFETY: the cleanup of this id was registered with a payload of this type.
+        Some(unsafe { callback.into_payload() })
+    }
+
+    /// Runs a cleanup now, if it has not run and was not cancelled; says whether it did. A panic in it passes through.
+    ///
+    /// # Panics
+    ///
+    /// If the cleanup belongs to another heap.
+    #[track_caller]
+    pub fn run_now<P>(&mut self, cleanup: Cleanup<P>) -> bool {
+        let Some(callback) = mutator::cancel(self.core(), cleanup) else { return false };
+        let stats = &mut self.core().stats;
+        stats.cancelled -= 1;
+        stats.callbacks_run += 1;
+        callback.call(self);
+        true
+    }
+
+    /// Whether a cleanup has neither run nor been cancelled.
+    pub fn is_pending<P>(&self, cleanup: Cleanup<P>) -> bool {
+        let core = self.mutator.core_ref();
+        cleanup.heap == core.roots.id() && core.finalizers.is_pending(cleanup.id)
+    }
+
+    /// The payload of a pending cleanup.
+    pub fn peek<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<&P> {
+        let core = self.mutator.core_ref();
+        if cleanup.heap != core.roots.id() {
+            return None;
+        }
+        // SAFETY: the cleanup of this id was registered with a payload of this type.
+        core.finalizers.callback(cleanup.id).map(|callback| unsafe { callback.payload() })
+    }
+
+    /// Sets whether a pending cleanup also runs at [`shutdown`](Self::shutdown), reachable or not. Default false. Does
+    /// nothing to one that is not pending; says whether it was.
+    pub fn set_at_shutdown<P>(&mut self, cleanup: Cleanup<P>, at_shutdown: bool) -> bool {
+        let core = self.core();
+        cleanup.heap == core.roots.id() && core.finalizers.set_at_shutdown(cleanup.id, at_shutdown)
+    }
+
+    /// Names a pending cleanup in [`Failure`]s; says whether it was pending.
+    pub fn set_label<P>(&mut self, cleanup: Cleanup<P>, label: &'static str) -> bool {
+        let core = self.core();
+        cleanup.heap == core.roots.id() && core.finalizers.set_label(cleanup.id, label)
+    }
+
+    /// Sets how many bytes the object of a pending cleanup holds outside the heap. They count towards the next
+    /// collection until the object is dead or the cleanup cancelled. Says whether it was pending.
+    pub fn set_external<P>(&mut self, cleanup: Cleanup<P>, bytes: usize) -> bool {
+        let core = self.core();
+        if cleanup.heap != core.roots.id() {
+            return false;
+        }
+        match core.finalizers.set_external(cleanup.id, bytes) {
+            Some(before) => {
+                core.add_external(bytes, before);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Registers an object with a guardian: when nobody else holds the object, [`next_guarded`](Self::next_guarded)
+    /// hands it back, once for each registration, with `tag`.
+    ///
+    /// Everything the object leads to stays intact until then, cycles included. Short weak references to it read dead,
+    /// long ones do not. Its memory is freed at the earliest by the collection after the one that queued it.
+    ///
+    /// ```
+    /// use lacuna::Heap;
+    ///
+    /// let mut heap = Heap::new();
+    /// let buffer = heap.alloc(vec![0_u8; 4096]);
+    /// heap.guard(&buffer, 7).unwrap();
+    /// drop(buffer);
+    /// heap.collect();
+    /// let guarded = heap.next_guarded().unwrap();
+    /// assert_eq!(guarded.tag, 7);
+    /// let buffer = guarded.object.downcast::<Vec<u8>>().unwrap();
+    /// assert_eq!(heap.get(&buffer).len(), 4096);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap, the heap was shut down, or there is no memory.
+    pub fn guard<T: ?Sized + Object>(&mut self, root: &Root<T>, tag: u64) -> Result<Guard, RegisterError<()>> {
+        match self.target(root) {
+            Ok(object) => mutator::register_guardian(self.core(), object, tag),
+            Err(WrongHeap) => Err(RegisterError::new((), RegisterFailure::WrongHeap)),
+        }
+    }
+
+    /// Takes a guardian back; says whether it had not handed its object out.
+    pub fn unguard(&mut self, guard: Guard) -> bool {
+        let core = self.core();
+        let pending = guard.heap == core.roots.id() && core.finalizers.take(&mut core.weak, guard.id).is_some();
+        core.stats.cancelled += u64::from(pending);
+        pending
+    }
+
+    /// The next guarded object that became unreachable: batch by batch, newest registration first.
+    pub fn next_guarded(&mut self) -> Option<Guarded> {
+        let core = self.core();
+        let Taken { slot, action, .. } = core.finalizers.next_guardian()?;
+        let Action::Guardian { tag } = action else { unreachable!("the queue of guardians holds guardians") };
+        let object = core.weak.slot(slot).object().expect("queued guardians keep their targets alive");
+        Some(Guarded { object: AnyRoot::new(core.roots.take(object), object), tag })
+    }
+
+    /// Runs queued callbacks: batch by batch, newest registration first. What they queue comes after.
+    ///
+    /// A callback that panics is reported to the [error hook](Self::on_error), and the others run all the same (without
+    /// the feature `std`, or with `panic = "abort"`, that is impossible).
+    ///
+    /// # Errors
+    ///
+    /// If called by a callback.
+    pub fn drain(&mut self, budget: Budget) -> Result<DrainReport, Busy> {
+        let running = self.core().roots.begin_drain().ok_or(Busy)?;
+        let mut report = DrainReport::default();
+        let mut batches = 0;
+        let mut batch = None;
+        #[cfg(feature = "std")]
+        let deadline = budget.time.map(|time| (std::time::Instant::now(), time));
+        while report.ran < budget.callbacks {
+            #[cfg(feature = "std")]
+            if deadline.is_some_and(|(start, time)| start.elapsed() >= time) {
+                break;
+            }
+            let core = self.core();
+            let Some(queued_in) = core.finalizers.oldest_queued_in() else { break };
+            if batch != Some(queued_in) {
+                if batches == budget.batches {
+                    break;
+                }
+                batches += 1;
+                batch = Some(queued_in);
+            }
+            let Some(taken) = core.finalizers.next_cleanup() else { break };
+            report.ran += 1;
+            report.panicked += usize::from(!self.run(taken));
+        }
+        drop(running);
+        self.report_failures();
+        let core = self.core();
+        report.left = core.finalizers.queued_cleanups();
+        let oldest = core.finalizers.oldest_queued_in();
+        report.oldest_age_in_cycles = oldest.map_or(0, |cycle| core.stats.collections.saturating_sub(cycle + 1));
+        Ok(report)
+    }
+
+    /// Runs a callback that was taken out of its queue; says whether it returned.
+    fn run(&mut self, taken: Taken) -> bool {
+        let Action::Cleanup(callback) = taken.action else { unreachable!("the queue of cleanups holds cleanups") };
+        let core = self.core();
+        core.stats.callbacks_run += 1;
+        core.add_external(0, taken.external);
+        let failure = failures::catch(FailureKind::Cleanup, taken.label, || callback.call(self));
+        let returned = failure.is_none();
+        let core = self.core();
+        core.failures.record(failure);
+        if core.config.zeal {
+            self.expect_sound(false);
+        }
+        returned
+    }
+
+    /// Sets what is called with each panic that was caught. Without a hook they are only counted, in
+    /// [`Stats::panics`].
+    pub fn on_error(&mut self, hook: impl FnMut(&Failure) + 'static) {
+        self.on_error = Some(Box::new(hook));
+    }
+
+    fn report_failures(&mut self) {
+        let failures = self.core().failures.take();
+        if failures.is_empty() {
+            return;
+        }
+        let Some(mut hook) = self.on_error.take() else { return };
+        for failure in &failures {
+            // A hook that panics has nobody to report to.
+            let _ = failures::catch(failure.kind, None, || hook(failure));
+        }
+        self.on_error.get_or_insert(hook);
+    }
+
+    /// Sets what is called before an allocation panics because there is no memory.
+    pub fn on_out_of_memory(&mut self, hook: impl FnMut(Exhausted) + 'static) {
+        self.mutator.set_out_of_memory_hook(Some(Box::new(hook)));
+    }
+
+    /// Ends the heap's life in an orderly way: runs the callbacks that are queued, then the cleanups that were to run
+    /// [at shutdown](Self::set_at_shutdown), newest first, whether or not their objects are reachable, weak references
+    /// still valid; then drops all objects. Guarded objects are not handed out.
+    ///
+    /// Afterwards weak references read dead, roots may only be dropped, and allocation panics. Dropping a heap without
+    /// this runs no callbacks.
+    ///
+    /// # Errors
+    ///
+    /// If called by a callback.
+    pub fn shutdown(&mut self, options: ShutdownOptions) -> Result<ShutdownReport, Busy> {
+        if self.core().roots.is_draining() {
+            return Err(Busy);
+        }
+        self.core().config.automatic = false;
+        let mut report = ShutdownReport { drained: self.drain(options.budget)?, ..ShutdownReport::default() };
+        let before = self.core().finalizers.registered();
+        let mut extra = 0;
+        let running = self.core().roots.begin_drain();
+        loop {
+            let core = self.core();
+            let Some(taken) = core.finalizers.next_at_shutdown(&mut core.weak) else { break };
+            if taken.number > before {
+                if extra == options.max_extra {
+                    report.truncated = true;
+                    drop_payload(taken.action, core);
+                    break;
+                }
+                extra += 1;
+            }
+            report.at_shutdown += 1;
+            self.run(taken);
+        }
+        drop(running);
+        self.close();
+        self.report_failures();
+        Ok(report)
+    }
+
+    /// Kills all weak references and drops all payloads and objects.
+    fn close(&mut self) {
+        let core = self.core();
+        if core.closed {
+            return;
+        }
+        core.closed = true;
+        core.retire_cursors();
+        core.weak.clear();
+        let registrations = core.finalizers.clear();
+        core.failures.record(failures::catch(FailureKind::Drop, None, || drop(registrations)));
+        sweep::drop_everything(core);
+    }
+
+    /// Counts `bytes` that objects of this heap hold outside of it: they bring the next collection nearer, and count
+    /// against the [limit](Config::heap_limit). No collection runs.
+    pub fn add_external(&mut self, bytes: usize) {
+        self.core().add_external(bytes, 0);
+    }
+
+    /// Counts bytes out that were counted in with [`add_external`](Self::add_external).
+    pub fn sub_external(&mut self, bytes: usize) {
+        self.core().add_external(0, bytes);
+    }
+
+    /// Changes the [limit](Config::heap_limit). A limit below what is in use lets no allocation succeed until enough is
+    /// freed.
+    pub fn set_limit(&mut self, bytes: Option<usize>) {
+        self.core().config.heap_limit = bytes;
+        self.core().apply_limit();
+    }
+
+    /// Counts what the heap holds and has done. Takes constant time, but for observed objects' tables.
+    pub fn stats(&self) -> Stats {
+        self.mutator.core_ref().stats()
+    }
+
+    /// Why is this alive? A shortest path of strong edges from a root to the object of a weak reference; `None` if it is
+    /// dead, or unreachable and not yet collected. Takes time and memory in proportion to what is alive.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[track_caller]
+    pub fn retaining_path<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<RetainingPath> {
+        let core = self.mutator.core_ref();
+        retaining::path_to(core, mutator::observed(core, weak.id(), Kind::Short)?)
+    }
+
+    /// Finds the cleanups that never run because what their payload roots leads to their object. Takes time in proportion
+    /// to the heap for each cleanup. What closures capture is not seen.
+    pub fn check_registrations(&self) -> Vec<SelfRetention> {
+        retaining::check_registrations(self.mutator.core_ref())
+    }
+
+    /// Writes everything that can be reached as a heap snapshot, which the memory panel of Chrome DevTools opens (with
+    /// the file name extension `heapsnapshot`). Give it a buffered writer.
+    ///
+    /// # Errors
+    ///
+    /// If the writer fails.
+    #[cfg(feature = "std")]
+    pub fn snapshot(&self, out: impl std::io::Write) -> std::io::Result<()> {
+        crate::export::chrome::write(self.mutator.core_ref(), out)
+    }
+
+    /// Walks the whole heap in the simplest way and compares what it finds with what the collector believes: a second
+    /// opinion. Takes time and memory in proportion to what is alive.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
+    pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
+        verify::verify(self.mutator.core_ref(), false)
+    }
+}
+
+fn drop_payload(action: Action, core: &mut Core) {
+    core.failures.record(failures::catch(FailureKind::Drop, None, || drop(action)));
+}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Heap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Drops all objects and payloads. Runs no callbacks and does not panic.
+impl Drop for Heap {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

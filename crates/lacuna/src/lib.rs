@@ -1,0 +1,70 @@
+//! A tracing garbage-collected object runtime: a mark-sweep heap with strong roots, weak references that read dead in
+//! the collection that finds their object unreachable, and callbacks that run after it.
+//!
+//! ```
+//! use lacuna::Heap;
+//!
+//! let mut heap = Heap::new();
+//! let object = heap.alloc(String::from("observed, not owned"));
+//! let weak = heap.downgrade(&object);
+//!
+//! heap.collect();
+//! assert!(heap.upgrade(weak).is_some()); // the root keeps it alive
+//! drop(object);
+//! heap.collect();
+//! assert!(heap.upgrade(weak).is_none()); // the lacuna
+//! ```
+//!
+//! # What keeps an object alive
+//!
+//! [`Root`]s; fields of live objects; roots in the payloads of [cleanups](Heap::cleanup) that have not run; and being
+//! the target of a [guardian](Heap::guard) that has found its object unreachable and not handed it out. Nothing else:
+//! not a [`Weak`], not being the target of a cleanup.
+//!
+//! # Features
+//!
+//! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
+//! - `derive` (default): `#[derive(Trace)]`.
+
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod config;
+mod cycle;
+mod edges;
+mod error;
+mod export;
+mod handle;
+mod heap;
+mod memory;
+mod object;
+mod stats;
+
+pub use config::{AutoDrain, Config};
+pub use cycle::failures::{Failure, FailureKind};
+pub use cycle::verify::{VerifyError, VerifyReport};
+pub use error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
+pub use export::retaining::{RetainingPath, SelfRetention};
+pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
+pub use handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
+pub use handle::guard::{AnyRoot, Guard, Guarded};
+pub use handle::mutator::Mutator;
+pub use handle::root::Root;
+pub use handle::weak::{Weak, WeakLong};
+pub use heap::Heap;
+#[cfg(feature = "derive")]
+pub use lacuna_derive::Trace;
+pub use object::gc::Gc;
+pub use object::sequence::WithTail;
+pub use object::trace::{Object, Trace, Visitor};
+pub use object::trace_std::Opaque;
+pub use stats::{Cause, CycleStats, Stats};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::object::dynamic::{Dynamic, Fat};
+}

@@ -1,0 +1,164 @@
+//! Blocks: 16 KiB of a chunk.
+//!
+//! - `[INV-BLOCK-1]` A [`Block`] is in use: its chunk is live and the block is not among the chunk's free ones. Whoever
+//!   gives a block back to the pool forgets every copy of it first.
+//! - `[INV-BLOCK-2]` In a block whose cells are dropped (`drops`), the last 128 bytes are the *allocated* bits: a bit is
+//!   set exactly while the cell that starts there holds a value that was not yet dropped, except for the cells that an
+//!   allocation cursor took and has not written back.
+//! - `[INV-BLOCK-3]` Between collections a cell is free exactly if it is unmarked and no cursor has handed it out since
+//!   the last collection; a cursor passes each block at most once between two collections.
+#![allow(unsafe_code)]
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use super::bitmap::{BLOCK_WORDS, BlockBits};
+use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk};
+
+/// What is known of one block beside its marks and kind.
+#[repr(C)]
+pub(crate) struct BlockInfo {
+    /// Bytes of a cell; of the object, where the block begins a run.
+    pub(crate) cell_size: Cell<usize>,
+    /// The number of blocks in the run that begins here; 0 for a free block.
+    pub(crate) run: Cell<u32>,
+    /// Whether it holds one large object instead of cells.
+    large: Cell<bool>,
+    /// Marked cells, as counted after the last collection.
+    pub(crate) live: Cell<u32>,
+    /// ⌈2³² / cell size⌉: replaces the division that finds a cell's index.
+    reciprocal: Cell<u32>,
+    /// Whether values in it are dropped.
+    pub(crate) drops: Cell<bool>,
+    /// Whether it may hold dead values that are not yet dropped.
+    pub(crate) unswept: Cell<bool>,
+    /// The weak slots of its cells, a table of the layer above; null while there is none.
+    pub(crate) observed: Cell<*mut ()>,
+}
+
+const _: () = assert!(size_of::<BlockInfo>() <= 64);
+
+/// A block in use, by its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Block(NonNull<u8>);
+
+/// Bytes at the end of a block that hold its allocated bits, where its values are dropped.
+const ALLOCATED_BYTES: usize = BLOCK_WORDS * 8;
+
+/// Bytes of a block that cells may take.
+pub(crate) const fn cell_bytes(drops: bool) -> usize {
+    if drops { BLOCK_SIZE - ALLOCATED_BYTES } else { BLOCK_SIZE }
+}
+
+impl Block {
+    /// The block at `index` of `chunk`.
+    pub(crate) fn at(chunk: Chunk, index: usize) -> Self {
+        Self(chunk.base().map_addr(|addr| addr | (index * BLOCK_SIZE)))
+    }
+
+    /// The block that `cell` starts in.
+    #[inline]
+    pub(crate) fn of(cell: NonNull<u8>) -> Self {
+        let base = cell.as_ptr().map_addr(|addr| addr & !(BLOCK_SIZE - 1));
+        // SAFETY: the masked address is at or above that of the cell's chunk, which is not zero.
+        Self(unsafe { NonNull::new_unchecked(base) })
+    }
+
+    /// Its first byte, where its first cell starts.
+    #[inline]
+    pub(crate) fn base(self) -> NonNull<u8> {
+        self.0
+    }
+
+    /// Its chunk.
+    #[inline]
+    pub(crate) fn chunk(self) -> Chunk {
+        Chunk::of(self.0)
+    }
+
+    /// Its index in its chunk.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.0.addr().get() % CHUNK_SIZE / BLOCK_SIZE
+    }
+
+    /// What is known of it.
+    #[inline]
+    pub(crate) fn info<'a>(self) -> &'a BlockInfo {
+        self.chunk().tables().block(self.index())
+    }
+
+    /// What its cells hold.
+    #[inline]
+    pub(crate) fn kind<'a>(self) -> &'a Cell<*const ()> {
+        self.chunk().tables().kind(self.index())
+    }
+
+    /// Its mark bits.
+    #[inline]
+    pub(crate) fn marks<'a>(self) -> &'a BlockBits {
+        self.chunk().tables().marks(self.index())
+    }
+
+    /// Its allocated bits, where its values are dropped and it holds small cells.
+    pub(crate) fn allocated<'a>(self) -> Option<&'a BlockBits> {
+        if !self.info().drops.get() || self.info().large.get() {
+            return None;
+        }
+        // SAFETY: [INV-BLOCK-1] the block is live; [INV-BLOCK-2] its last bytes, aligned to 8, are the bits, which
+        // `format` zeroed and which no cell overlaps. They are cells, so shared references may coexist.
+        Some(unsafe { self.0.add(BLOCK_SIZE - ALLOCATED_BYTES).cast::<BlockBits>().as_ref() })
+    }
+
+    /// Makes a block fresh from the pool one of small cells.
+    pub(crate) fn format(self, kind: *const (), cell_size: usize, drops: bool) {
+        let info = self.info();
+        info.large.set(false);
+        info.cell_size.set(cell_size);
+        info.reciprocal.set((1u64 << 32).div_ceil(cell_size as u64) as u32);
+        info.live.set(0);
+        info.drops.set(drops);
+        info.unswept.set(false);
+        self.kind().set(kind);
+        if drops {
+            // SAFETY: [INV-BLOCK-1] the block is ours and no cell of it is in use yet; the range is its last bytes.
+            unsafe { self.0.add(BLOCK_SIZE - ALLOCATED_BYTES).write_bytes(0, ALLOCATED_BYTES) };
+        }
+    }
+
+    /// Makes a run fresh from the pool one large object of so many bytes.
+    pub(crate) fn begin_run(self, kind: *const (), bytes: usize, drops: bool) {
+        let info = self.info();
+        info.large.set(true);
+        info.cell_size.set(bytes);
+        info.live.set(0);
+        info.drops.set(drops);
+        info.unswept.set(false);
+        self.kind().set(kind);
+    }
+
+    /// The cell at a byte offset.
+    #[inline]
+    pub(crate) fn cell(self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < BLOCK_SIZE);
+        self.0.map_addr(|addr| addr | offset)
+    }
+
+    /// The index of a cell in its block, counted in cells; 0 in a run.
+    #[inline]
+    pub(crate) fn cell_index(self, cell: NonNull<u8>) -> usize {
+        let info = self.info();
+        let offset = cell.addr().get() % BLOCK_SIZE;
+        if info.large.get() {
+            return 0;
+        }
+        // Exact: offset < 2¹⁴ and the reciprocal errs by less than 1, so the product errs by less than 2⁻¹⁸.
+        ((offset as u64 * u64::from(info.reciprocal.get())) >> 32) as usize
+    }
+
+    /// Cells that fit.
+    pub(crate) fn capacity(self) -> usize {
+        let info = self.info();
+        if info.large.get() { 1 } else { cell_bytes(info.drops.get()) / info.cell_size.get() }
+    }
+}

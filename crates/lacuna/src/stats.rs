@@ -1,0 +1,95 @@
+//! Numbers about a heap.
+
+use core::time::Duration;
+
+/// What a heap holds now, and what it has done so far. All sizes are in bytes.
+///
+/// Returned by [`Heap::stats`](crate::Heap::stats).
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Collections so far.
+    pub collections: u64,
+    /// Objects that the last collection left alive.
+    pub live_objects: usize,
+    /// Bytes of the cells of those objects.
+    pub live_bytes: usize,
+    /// Bytes of the cells handed out since the last collection, rounded up to what allocation has reserved.
+    pub allocated_bytes: usize,
+    /// Bytes of the blocks in use, which hold the cells.
+    pub used_bytes: usize,
+    /// Bytes held from the system for objects and side tables.
+    pub reserved_bytes: usize,
+    /// Bytes of the side tables: marks and block tables. Counted in `reserved_bytes`.
+    pub table_bytes: usize,
+    /// Bytes of the root table.
+    pub root_bytes: usize,
+    /// Bytes of the weak-slot table.
+    pub weak_bytes: usize,
+    /// Bytes of the registrations and queues.
+    pub finalizer_bytes: usize,
+    /// External bytes, as told with [`Heap::add_external`](crate::Heap::add_external) and
+    /// [`Heap::set_external`](crate::Heap::set_external).
+    pub external_bytes: usize,
+    /// The size at which the next automatic collection is due.
+    pub goal_bytes: usize,
+    /// Roots that exist.
+    pub roots: usize,
+    /// Objects that are observed by weak references, cleanups or guardians.
+    pub weak_slots: usize,
+    /// Cleanups and guardians whose target was not found unreachable so far.
+    pub armed: usize,
+    /// Cleanups that wait for a drain.
+    pub queued_cleanups: usize,
+    /// Guarded objects that wait to be taken.
+    pub queued_guardians: usize,
+    /// Callbacks run so far.
+    pub callbacks_run: u64,
+    /// Callbacks, and `Drop` implementations run by the sweep, that panicked so far.
+    pub panics: u64,
+    /// Registrations cancelled so far.
+    pub cancelled: u64,
+    /// The last collection.
+    pub last: CycleStats,
+}
+
+/// What one collection did.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct CycleStats {
+    /// Why it was started.
+    pub cause: Cause,
+    /// Objects that had short weak references, a cleanup or a guardian, and were found unreachable.
+    pub short_cleared: usize,
+    /// Those of them that died for good.
+    pub long_cleared: usize,
+    /// Cleanups queued.
+    pub cleanups_queued: usize,
+    /// Guarded objects queued.
+    pub guardians_queued: usize,
+    /// Objects looked into while marking. Objects that cannot hold edges are not.
+    pub objects_traced: usize,
+    /// Of those, the ones looked into by way of the prefetch ring.
+    pub objects_prefetched: usize,
+    /// How long marking took, if [`Config::measure_times`](crate::Config::measure_times) is on.
+    pub mark_time: Option<Duration>,
+    /// How long the weak pass took, likewise.
+    pub weak_time: Option<Duration>,
+    /// How long sweeping took, likewise. What is swept lazily is not counted.
+    pub sweep_time: Option<Duration>,
+}
+
+/// Why a collection was started.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// [`Heap::collect`](crate::Heap::collect) was called.
+    #[default]
+    Explicit,
+    /// The heap had reached its goal.
+    Goal,
+    /// There was no memory for an allocation.
+    Exhausted,
+    /// The heap is in zeal.
+    Zeal,
+}
