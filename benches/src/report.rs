@@ -1,8 +1,8 @@
 //! The one line a run prints, and reading it back.
 //!
 //! `workload=bt system=lacuna size=18 seconds=0.412345 check=68332206 key=value…`, or, for a peer that lacks the
-//! feature, `workload=weak system=gc size=1000 unsupported=<why>` with hyphens for spaces, so that the line always splits
-//! at spaces and at the first `=`.
+//! feature, `workload=weak system=gc size=1000 unsupported=<why>` with hyphens for spaces, so that the line
+//! always splits at spaces and at the first `=`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -3,8 +3,8 @@
 //! The yardstick: what malloc and free cost when somebody knows when to free. Caveats:
 //!
 //! - It frees at once and at no cost of finding out, which no collector can; it is not a peer.
-//! - A queue whose tail is at hand cannot be made of boxes without unsafe code, and a graph cannot either, so `lists` and
-//!   `mark` are missing; `rc` has a queue.
+//! - A queue whose tail is at hand cannot be made of boxes without unsafe code, and a graph cannot either, so `lists`
+//!   and `mark` are missing; `rc` has a queue.
 //! - Trees are dropped by recursion.
 
 #![forbid(unsafe_code)]

@@ -2,7 +2,8 @@
 //!
 //! The lower limit for trees, and no collector: the program says where each tree ends. Caveats:
 //!
-//! - Each temporary tree lives in one arena that is reset, not given back, between trees; the long-lived tree has its own.
+//! - Each temporary tree lives in one arena that is reset, not given back, between trees; the long-lived tree has its
+//!   own.
 //! - Nothing in an arena is dropped, and nothing can be freed alone, so only `bt` and `gcbench` make sense.
 
 #![forbid(unsafe_code)]

@@ -3,7 +3,7 @@
 //! Caveats:
 //!
 //! - Pacing is the default. Paying debt is left to the program: it is done where nothing is being built, after a
-//!   temporary tree or every [`SLICE`] operations, once there are [`DEBT`] objects of it. Paying smaller debts is as
+//!   temporary tree or every `SLICE` operations, once there are `DEBT` objects of it. Paying smaller debts is as
 //!   good with mimalloc, but up to three times as slow with glibc.
 //! - The barrier covers whole objects: a store into a marked array has the whole array traced again. Dividing the
 //!   array of `churn` into pieces of 16, 64 or 1024 slots made no difference to be seen, so it is one.

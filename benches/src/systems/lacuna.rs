@@ -2,11 +2,11 @@
 //!
 //! Caveats:
 //!
-//! - Scopes are entered in slices of work, one tree or [`SLICE`] operations each, since nothing is freed within one.
+//! - Scopes are entered in slices of work, one tree or `SLICE` operations each, since nothing is freed within one.
 //!   Collections are the automatic ones, on leaving a scope, except where the workload asks for one.
 //! - What lives across scopes is held by roots, and arrays are slices in the heap.
-//! - `finalize` registers a cleanup for each object, with a payload, to be drained after the collection: more than the peers offer,
-//!   some of which have only `Drop`. `lacuna-drop` is the comparison with those.
+//! - `finalize` registers a cleanup for each object, with a payload, to be drained after the collection: more than the
+//!   peers offer, some of which have only `Drop`. `lacuna-drop` is the comparison with those.
 
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,8 @@
 //! Caveats:
 //!
 //! - Cycles are never freed, so `mark`, whose graph is one, is missing; every other graph here is acyclic.
-//! - Weak references keep the memory (not the value) of the dead object; clearing is immediate, without a collection, so
-//!   the time to let go of the objects stands for the collection.
+//! - Weak references keep the memory (not the value) of the dead object; clearing is immediate, without a collection,
+//!   so the time to let go of the objects stands for the collection.
 //! - Trees are dropped by recursion; the queue is emptied from the head, which needs none.
 
 #![forbid(unsafe_code)]

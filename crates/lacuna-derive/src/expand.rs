@@ -26,7 +26,7 @@ pub(crate) fn implementation(subject: &Subject, generics: &Generics) -> TokenStr
         unsafe impl #impl_generics #core::Trace for #ident #ty_generics #where_clause {
             type At<#other_scope> = #ident #at;
             const NEEDS_TRACE: bool = #needs_trace;
-            #[inline]
+            #[inline(always)]
             fn trace<#visitor: #core::Visitor>(&self, visitor: &mut #visitor) {
                 #body
             }

@@ -44,7 +44,7 @@ mod memory;
 mod object;
 mod stats;
 
-pub use config::{AutoDrain, Config};
+pub use config::{AutoDrain, Config, MarkOrder};
 pub use cycle::failures::{Failure, FailureKind};
 pub use cycle::verify::{VerifyError, VerifyReport};
 pub use error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
@@ -63,6 +63,11 @@ pub use object::sequence::WithTail;
 pub use object::trace::{Object, Trace, Visitor};
 pub use object::trace_std::Opaque;
 pub use stats::{Cause, CycleStats, Stats};
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
 
 #[doc(hidden)]
 pub mod __private {

@@ -7,6 +7,7 @@
 //! marking: the start of each stretch of visits is sampled for how near to each other the objects lie.
 
 use super::core::Core;
+use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
 use crate::memory::chunk::is_marked;
 use crate::object::descriptor::{ObjectRef, object_at};
@@ -48,7 +49,7 @@ pub(crate) fn mark_guarded(core: &mut Core) {
 pub(crate) fn drain(core: &mut Core) -> MarkWork {
     let mut work = MarkWork::default();
     loop {
-        drain_queue(&mut core.marker, &mut work);
+        drain_queue(&mut core.marker, core.config.mark_order, &mut work);
         if !core.marker.take_overflow() {
             return work;
         }
@@ -56,7 +57,7 @@ pub(crate) fn drain(core: &mut Core) -> MarkWork {
     }
 }
 
-fn drain_queue(marker: &mut Marker, work: &mut MarkWork) {
+fn drain_queue(marker: &mut Marker, order: MarkOrder, work: &mut MarkWork) {
     loop {
         let Some((last, near)) = sample(marker, work) else {
             if marker.visit_piece() {
@@ -64,7 +65,12 @@ fn drain_queue(marker: &mut Marker, work: &mut MarkWork) {
             }
             return;
         };
-        if near >= MOSTLY_NEAR {
+        let plain = match order {
+            MarkOrder::Sampled => near >= MOSTLY_NEAR,
+            MarkOrder::Plain => true,
+            MarkOrder::Ring => false,
+        };
+        if plain {
             work.traced += last.visit_plain(marker, STRETCH);
         } else {
             let visits = last.visit_ring(marker, STRETCH);
@@ -95,12 +101,12 @@ fn sample(marker: &mut Marker, work: &mut MarkWork) -> Option<(ObjectRef, usize)
 
 /// Visits every marked object that can hold edges again: the queue had no room for some, and it is not known which.
 fn requeue_all(core: &mut Core, work: &mut MarkWork) {
-    let Core { spaces, larges, marker, .. } = core;
+    let Core { spaces, larges, marker, config, .. } = core;
     // The queue is empty before each visit, and short after it unless much is newly found.
     let mut visit_again = |object: ObjectRef| {
         if object.descriptor().edges {
             marker.requeue(object);
-            drain_queue(marker, work);
+            drain_queue(marker, config.mark_order, work);
         }
     };
     for space in spaces {

@@ -187,7 +187,7 @@ pub(crate) unsafe fn visit_ring<M: MarkEdges>(marker: &mut Marker, kind: *const 
                 visits += 1;
                 empty = 0;
             }
-            None => empty += 1,
+            None => empty += usize::from(next.is_none()),
         }
         position = (position + 1) % RING;
     }

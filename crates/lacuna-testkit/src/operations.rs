@@ -1,0 +1,175 @@
+//! The language: operations, and how they are decoded from bytes.
+//!
+//! An operation is four bytes: what to do, and three numbers, which name things by their position among those that
+//! exist, modulo how many there are. So a shrunk or mutated program still means something, and much the same.
+
+use crate::objects::Kind;
+
+/// What to do next.
+///
+/// `usize` fields name roots, weak references, registrations, or *objects*: those made or found in the current scope,
+/// then those that roots hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Opens a scope; what follows happens in it, as far as it can.
+    Enter,
+    /// Closes the scope.
+    Exit,
+    /// Panics out of the scope.
+    Panic,
+    /// Allocates in a scope an object whose fields lead to two others.
+    Allocate(Kind, usize, [usize; 2]),
+    /// Allocates by handle.
+    AllocateRooted(Kind),
+    /// Lets a field of an object lead to another, which it may do as a trait object.
+    Link(usize, usize, usize, bool),
+    /// Empties a field.
+    Unlink(usize, usize),
+    /// Makes a root of an object.
+    Root(usize),
+    /// Clones a root.
+    CloneRoot(usize),
+    /// Drops a root.
+    DropRoot(usize),
+    /// Makes a weak reference, a long one or not.
+    Downgrade(usize, bool),
+    /// Makes a root, or in a scope a pointer, of a weak reference.
+    Upgrade(usize),
+    /// Registers a cleanup on an object, whose payload holds the given root.
+    Cleanup(usize, Behaviour, Option<usize>),
+    /// Cancels a cleanup.
+    Cancel(usize),
+    /// Runs a cleanup now.
+    RunNow(usize),
+    /// Sets whether a cleanup runs at shutdown.
+    AtShutdown(usize, bool),
+    /// Sets the external bytes of a cleanup's object.
+    External(usize, usize),
+    /// Registers an object with a guardian.
+    Guard(usize),
+    /// Takes a guardian back.
+    Unguard(usize),
+    /// Takes the next guarded object.
+    NextGuarded,
+    /// Runs at most so many callbacks of at most so many batches.
+    Drain(usize, usize),
+    /// Collects.
+    Collect,
+    /// Counts external bytes in.
+    AddExternal(usize),
+    /// Counts external bytes out.
+    SubExternal(usize),
+    /// Sets the heap limit to so many blocks more than are in use, or to none.
+    Limit(Option<usize>),
+    /// Shuts the heap down, with a budget for what is queued. Nothing follows.
+    Shutdown(usize),
+}
+
+/// What the callback of a cleanup does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behaviour {
+    /// Notes that it ran.
+    Nothing,
+    /// Panics.
+    Panic,
+    /// Allocates objects and drops their roots.
+    Allocate,
+    /// Collects.
+    Collect,
+    /// Tries to drain and to shut down, which must be refused.
+    Nest,
+    /// Puts the roots in its payload back among the others.
+    Keep,
+    /// Registers another cleanup on the object that its payload holds.
+    Register,
+}
+
+/// A list of operations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Program(pub Vec<Operation>);
+
+impl Program {
+    /// The program that the bytes mean. A rest of less than four bytes is ignored.
+    pub fn decode(bytes: &[u8]) -> Self {
+        let (records, _) = bytes.as_chunks::<4>();
+        Self(records.iter().map(|&record| Operation::decode(record)).collect())
+    }
+}
+
+impl Operation {
+    /// The operation that four bytes mean.
+    pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
+        let (x, y, z) = (usize::from(a), usize::from(b), usize::from(c));
+        let long = c & 1 == 1;
+        match code % 72 {
+            0..=3 => Self::Enter,
+            4..=5 => Self::Exit,
+            6 => Self::Panic,
+            7..=16 => Self::Allocate(Kind::ALL[x % Kind::ALL.len()], x / Kind::ALL.len(), [y, z]),
+            17..=19 => Self::AllocateRooted(Kind::ALL[x % Kind::ALL.len()]),
+            20..=26 => Self::Link(x, z / 2, y, long),
+            27..=28 => Self::Unlink(x, y),
+            29..=32 => Self::Root(x),
+            33 => Self::CloneRoot(x),
+            34..=40 => Self::DropRoot(x),
+            41..=44 => Self::Downgrade(x, long),
+            45..=46 => Self::Upgrade(x),
+            47..=50 => Self::Cleanup(x, Behaviour::decode(b), (c >= 64).then_some(z)),
+            51 => Self::Cancel(x),
+            52 => Self::RunNow(x),
+            53 => Self::AtShutdown(x, long),
+            54 => Self::External(x, y * 997),
+            55..=57 => Self::Guard(x),
+            58 => Self::Unguard(x),
+            59..=60 => Self::NextGuarded,
+            61..=62 => Self::Drain(x % 8, if c < 128 { usize::MAX } else { z % 4 }),
+            63..=66 => Self::Collect,
+            67 => Self::AddExternal(x * 1009),
+            68 => Self::SubExternal(x * 1013),
+            69 => Self::Limit((b < 160).then_some(x % 32)),
+            70 if a < 40 => Self::Shutdown(y % 16),
+            _ => Self::Exit,
+        }
+    }
+
+    /// Whether it can be done within a scope.
+    pub(crate) fn is_of_scope(self) -> bool {
+        matches!(
+            self,
+            Self::Exit
+                | Self::Panic
+                | Self::Allocate(..)
+                | Self::Link(..)
+                | Self::Unlink(..)
+                | Self::Root(_)
+                | Self::CloneRoot(_)
+                | Self::DropRoot(_)
+                | Self::Downgrade(..)
+                | Self::Upgrade(_)
+                | Self::Cleanup(..)
+                | Self::Cancel(_)
+                | Self::Guard(_)
+                | Self::AddExternal(_)
+                | Self::SubExternal(_)
+        )
+    }
+
+    /// Whether it needs a scope, so that one is opened for it alone.
+    pub(crate) fn needs_scope(self) -> bool {
+        matches!(self, Self::Panic | Self::Allocate(..) | Self::Link(..) | Self::Unlink(..) | Self::Root(_))
+    }
+}
+
+impl Behaviour {
+    fn decode(byte: u8) -> Self {
+        match byte % 12 {
+            0..=3 => Self::Nothing,
+            4 => Self::Panic,
+            5..=6 => Self::Allocate,
+            7 => Self::Collect,
+            8 => Self::Nest,
+            9..=10 => Self::Keep,
+            _ => Self::Register,
+        }
+    }
+}
