@@ -94,6 +94,8 @@ pub fn run(program: &Program, setup: Setup) -> Result<Outcome, Mismatch> {
                 let result = driver.shut_down(budget);
                 return result.and_then(|()| driver.end(stats)).map_err(|what| at(program, position, &what));
             }
+            // It would be garbage at once.
+            Operation::Allocate(..) => driver.scope(&[operation, Operation::Root(0)]),
             operation if operation.needs_scope() => driver.scope(&[operation]),
             operation => driver.step(operation),
         };
@@ -219,11 +221,7 @@ impl Driver {
             Operation::RunNow(cleanup) => return self.run_now(cleanup),
             Operation::AtShutdown(cleanup, at_shutdown) => {
                 if let Some(&(cleanup, id)) = pick(&state.cleanups, cleanup) {
-                    expect_same(
-                        "set_at_shutdown",
-                        heap.set_at_shutdown(cleanup, at_shutdown),
-                        state.is_pending(id),
-                    )?;
+                    expect_same("set_at_shutdown", heap.set_at_shutdown(cleanup, at_shutdown), state.is_pending(id))?;
                     state.model.registrations[id].at_shutdown = at_shutdown;
                 }
             }

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::operations::Behaviour;
 use crate::objects::Kind;
+use crate::operations::Behaviour;
 
 /// Names an object of a program, in the order of allocation.
 pub type ObjectId = usize;
@@ -200,7 +200,8 @@ impl Model {
     pub(crate) fn collect(&mut self) {
         let live = self.closure(self.anchors());
         // Guardians first, all of them before any of their objects counts as alive.
-        let condemned = |r: &Registration, live: &BTreeSet<ObjectId>| r.state == State::Armed && !live.contains(&r.target);
+        let condemned =
+            |r: &Registration, live: &BTreeSet<ObjectId>| r.state == State::Armed && !live.contains(&r.target);
         let ids = (0..self.registrations.len()).rev();
         let guardians: Vec<_> = ids
             .clone()
@@ -319,12 +320,7 @@ impl Model {
     }
 
     /// Runs queued callbacks within a budget (rules 12, 13 and 15).
-    pub(crate) fn drain(
-        &mut self,
-        callbacks: usize,
-        batches: usize,
-        events: Events<'_>,
-    ) -> Result<Drained, Mismatch> {
+    pub(crate) fn drain(&mut self, callbacks: usize, batches: usize, events: Events<'_>) -> Result<Drained, Mismatch> {
         let mut drained = Drained::default();
         let mut seen = Vec::new();
         while drained.ran < callbacks {

@@ -17,7 +17,7 @@ pub enum Operation {
     Exit,
     /// Panics out of the scope.
     Panic,
-    /// Allocates in a scope an object whose fields lead to two others.
+    /// Allocates in a scope an object whose fields lead to two others; outside of one, makes a root of it, too.
     Allocate(Kind, usize, [usize; 2]),
     /// Allocates by handle.
     AllocateRooted(Kind),
@@ -101,33 +101,33 @@ impl Operation {
     pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
         let (x, y, z) = (usize::from(a), usize::from(b), usize::from(c));
         let long = c & 1 == 1;
-        match code % 72 {
+        match code % 85 {
             0..=3 => Self::Enter,
             4..=5 => Self::Exit,
             6 => Self::Panic,
-            7..=16 => Self::Allocate(Kind::ALL[x % Kind::ALL.len()], x / Kind::ALL.len(), [y, z]),
-            17..=19 => Self::AllocateRooted(Kind::ALL[x % Kind::ALL.len()]),
-            20..=26 => Self::Link(x, z / 2, y, long),
-            27..=28 => Self::Unlink(x, y),
-            29..=32 => Self::Root(x),
-            33 => Self::CloneRoot(x),
-            34..=40 => Self::DropRoot(x),
-            41..=44 => Self::Downgrade(x, long),
-            45..=46 => Self::Upgrade(x),
-            47..=50 => Self::Cleanup(x, Behaviour::decode(b), (c >= 64).then_some(z)),
-            51 => Self::Cancel(x),
-            52 => Self::RunNow(x),
-            53 => Self::AtShutdown(x, long),
-            54 => Self::External(x, y * 997),
-            55..=57 => Self::Guard(x),
-            58 => Self::Unguard(x),
-            59..=60 => Self::NextGuarded,
-            61..=62 => Self::Drain(x % 8, if c < 128 { usize::MAX } else { z % 4 }),
-            63..=66 => Self::Collect,
-            67 => Self::AddExternal(x * 1009),
-            68 => Self::SubExternal(x * 1013),
-            69 => Self::Limit((b < 160).then_some(x % 32)),
-            70 if a < 40 => Self::Shutdown(y % 16),
+            7..=20 => Self::Allocate(Kind::ALL[x % Kind::ALL.len()], x / Kind::ALL.len(), [y, z]),
+            21..=22 => Self::AllocateRooted(Kind::ALL[x % Kind::ALL.len()]),
+            23..=34 => Self::Link(x, z / 2, y, long),
+            35..=36 => Self::Unlink(x, y),
+            37..=40 => Self::Root(x),
+            41 => Self::CloneRoot(x),
+            42..=50 => Self::DropRoot(x),
+            51..=55 => Self::Downgrade(x, long),
+            56..=57 => Self::Upgrade(x),
+            58..=63 => Self::Cleanup(x, Behaviour::decode(b), (c >= 64).then_some(z)),
+            64 => Self::Cancel(x),
+            65 => Self::RunNow(x),
+            66 => Self::AtShutdown(x, long),
+            67 => Self::External(x, y * 997),
+            68..=71 => Self::Guard(x),
+            72 => Self::Unguard(x),
+            73..=75 => Self::NextGuarded,
+            76..=77 => Self::Drain(x % 8, if c < 128 { usize::MAX } else { z % 4 }),
+            78..=80 => Self::Collect,
+            81 => Self::AddExternal(x * 1009),
+            82 => Self::SubExternal(x * 1013),
+            83 => Self::Limit((b < 160).then_some(x % 32)),
+            84 if a < 24 => Self::Shutdown(y % 16),
             _ => Self::Exit,
         }
     }
@@ -156,7 +156,7 @@ impl Operation {
 
     /// Whether it needs a scope, so that one is opened for it alone.
     pub(crate) fn needs_scope(self) -> bool {
-        matches!(self, Self::Panic | Self::Allocate(..) | Self::Link(..) | Self::Unlink(..) | Self::Root(_))
+        matches!(self, Self::Panic | Self::Link(..) | Self::Unlink(..) | Self::Root(_))
     }
 }
 
@@ -164,8 +164,8 @@ impl Behaviour {
     fn decode(byte: u8) -> Self {
         match byte % 12 {
             0..=3 => Self::Nothing,
-            4 => Self::Panic,
-            5..=6 => Self::Allocate,
+            4..=5 => Self::Panic,
+            6 => Self::Allocate,
             7 => Self::Collect,
             8 => Self::Nest,
             9..=10 => Self::Keep,

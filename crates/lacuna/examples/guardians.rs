@@ -77,7 +77,7 @@ fn cycles() {
 
     // Both come in the same batch, newest registration first, and each finds the other intact.
     for (name, other) in [("b", "a"), ("a", "b")] {
-        let peer = heap.next_guarded().unwrap().object.downcast::<Peer>().unwrap();
+        let peer = heap.next_guarded().unwrap().object.downcast::<Peer<'_>>().unwrap();
         heap.with(&peer, |peer| {
             assert_eq!(peer.name, name);
             assert_eq!(peer.other.get().unwrap().name, other);

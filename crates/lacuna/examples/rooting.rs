@@ -37,7 +37,7 @@ fn clones() {
 fn one_root_for_many() {
     // ANCHOR: one_root
     let mut heap = Heap::new();
-    let world = heap.alloc_with::<World>(|_| World { names: GcRefCell::default() });
+    let world = heap.alloc_with::<World<'_>>(|_| World { names: GcRefCell::default() });
     for slice in 0..10 {
         heap.enter(|cx| {
             let world = world.get(cx);

@@ -54,8 +54,8 @@ fn handles() {
     assert_eq!(heap.get(&name).len(), 6);
 
     // A value with edges is made inside a scope of its own ...
-    let leaf = heap.alloc_with::<Tree>(|_| Tree { value: 2, left: None, right: None });
-    let tree = heap.alloc_with::<Tree>(|cx| Tree { value: 5, left: Some(leaf.get(cx)), right: None });
+    let leaf = heap.alloc_with::<Tree<'_>>(|_| Tree { value: 2, left: None, right: None });
+    let tree = heap.alloc_with::<Tree<'_>>(|cx| Tree { value: 5, left: Some(leaf.get(cx)), right: None });
     // ... and read inside one.
     assert_eq!(heap.with(&tree, sum), 7);
     // ANCHOR_END: handles

@@ -10,10 +10,10 @@ use lacuna::{Gc, GcCell, GcRefCell, Heap, Mutator, Opaque, Root, Trace, WithTail
 // ANCHOR: derive
 #[derive(Trace)]
 struct Account<'gc> {
-    owner: Gc<'gc, str>,             // an edge that never changes
-    balance: GcCell<i64>,            // a value that is replaced as a whole
+    owner: Gc<'gc, str>,                           // an edge that never changes
+    balance: GcCell<i64>,                          // a value that is replaced as a whole
     parent: GcCell<Option<Gc<'gc, Account<'gc>>>>, // an edge that is replaced
-    history: GcRefCell<Vec<Entry<'gc>>>, // something that is changed in place
+    history: GcRefCell<Vec<Entry<'gc>>>,           // something that is changed in place
 }
 
 #[derive(Trace)]
@@ -131,7 +131,7 @@ struct Module<'gc> {
 fn foreign_types() {
     let mut heap = Heap::new();
     let source: Arc<str> = "(define x 1)".into();
-    let module = heap.alloc_with::<Module>(|cx| Module {
+    let module = heap.alloc_with::<Module<'_>>(|cx| Module {
         source: source.clone(),
         hooks: HashMap::from([("abs".to_owned(), i64::abs as fn(i64) -> i64)]),
         shared: vec![Opaque(source.clone())],
@@ -169,10 +169,8 @@ fn statics() {
 
     let mut heap = Heap::new();
     let open = Arc::new(());
-    let stream = heap.alloc_with::<Stream>(|cx| Stream {
-        descriptor: Descriptor(open.clone()),
-        name: cx.alloc_str("stdin"),
-    });
+    let stream = heap
+        .alloc_with::<Stream<'_>>(|cx| Stream { descriptor: Descriptor(open.clone()), name: cx.alloc_str("stdin") });
     assert!(heap.with(&stream, |stream| Arc::ptr_eq(&stream.descriptor.0, &open) && &*stream.name == "stdin"));
     drop(stream);
     heap.collect();

@@ -61,7 +61,7 @@ fn draw<'gc>(cx: &Mutator<'gc>, scene: Gc<'gc, Scene<'gc>>) {
 fn main() {
     // ANCHOR: use
     let mut heap = Heap::new();
-    let scene = heap.alloc_with::<Scene>(|_| Scene { shapes: GcRefCell::default() });
+    let scene = heap.alloc_with::<Scene<'_>>(|_| Scene { shapes: GcRefCell::default() });
     heap.enter(|cx| draw(cx, scene.get(cx)));
     heap.collect();
     heap.with(&scene, |scene| {

@@ -10,6 +10,8 @@ pub enum Exhausted {
     Limit,
     /// The global allocator gave no memory.
     System,
+    /// The heap was shut down.
+    Closed,
 }
 
 impl fmt::Display for Exhausted {
@@ -17,6 +19,7 @@ impl fmt::Display for Exhausted {
         f.write_str(match self {
             Self::Limit => "the heap limit is reached; drop roots and collect, or raise the limit with Heap::set_limit",
             Self::System => "the global allocator has no memory; drop roots and collect, or free memory elsewhere",
+            Self::Closed => "the heap was shut down; nothing can be allocated in it any more",
         })
     }
 }
@@ -59,13 +62,15 @@ impl<T> fmt::Display for AllocError<T> {
 
 impl<T> core::error::Error for AllocError<T> {}
 
-/// A root was used with a heap that it does not belong to.
+/// A handle was used with a heap that it does not belong to, or whose objects are gone since it was shut down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongHeap;
 
 impl fmt::Display for WrongHeap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this handle belongs to another heap; use it with the heap that made it")
+        f.write_str(
+            "this handle belongs to another heap, or to one that was shut down; use it with the heap that made it",
+        )
     }
 }
 

@@ -111,16 +111,16 @@ impl Heap {
     }
 
     fn collect_because(&mut self, cause: Cause, at_once: bool) {
-        collector::collect(self.core(), cause, at_once);
+        let verdict = collector::collect(self.core(), cause, at_once);
         if self.core().config.zeal {
-            self.expect_sound(true);
+            self.expect_sound(verdict);
         }
         self.report_failures();
     }
 
     /// In zeal, panics if the heap is not sound.
-    fn expect_sound(&self, collected: bool) {
-        if let Err(error) = verify::verify(self.mutator.core_ref(), collected) {
+    fn expect_sound(&self, verdict: Result<(), VerifyError>) {
+        if let Err(error) = verdict.and_then(|()| self.verify().map(drop)) {
             panic!("the heap is not sound: {error}");
         }
     }
@@ -415,10 +415,15 @@ impl Heap {
     ) -> Result<Cleanup<C::Payload>, RegisterError<C::Payload>> {
         let object = match self.target(root) {
             Ok(object) => object,
-            Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), RegisterFailure::WrongHeap)),
+            Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), self.why_not_ours())),
         };
-        let callback = mutator::prepare(object, call)?;
+        let callback = mutator::prepare(self.core().roots.token(), object, call)?;
         mutator::registered(mutator::register_cleanup(self.core(), object, callback))
+    }
+
+    /// Why a root does not belong to the heap. After a shutdown, none does.
+    fn why_not_ours(&self) -> RegisterFailure {
+        if self.mutator.core_ref().closed { RegisterFailure::Closed } else { RegisterFailure::WrongHeap }
     }
 
     /// Cancels a cleanup that has not run, and returns its payload. Takes constant time.
@@ -444,6 +449,8 @@ impl Heap {
         let stats = &mut self.core().stats;
         stats.cancelled -= 1;
         stats.callbacks_run += 1;
+        // Whoever runs it, it is a callback, and runs no others inside itself.
+        let _running = self.core().roots.begin_drain();
         callback.call(self);
         true
     }
@@ -468,13 +475,15 @@ impl Heap {
     /// nothing to one that is not pending; says whether it was.
     pub fn set_at_shutdown<P>(&mut self, cleanup: Cleanup<P>, at_shutdown: bool) -> bool {
         let core = self.core();
-        cleanup.heap == core.roots.id() && core.finalizers.set_at_shutdown(cleanup.id, at_shutdown)
+        cleanup.heap == core.roots.id()
+            && core.finalizers.change_details(cleanup.id, |details| details.at_shutdown = at_shutdown).is_some()
     }
 
     /// Names a pending cleanup in [`Failure`]s; says whether it was pending.
     pub fn set_label<P>(&mut self, cleanup: Cleanup<P>, label: &'static str) -> bool {
         let core = self.core();
-        cleanup.heap == core.roots.id() && core.finalizers.set_label(cleanup.id, label)
+        cleanup.heap == core.roots.id()
+            && core.finalizers.change_details(cleanup.id, |details| details.label = Some(label)).is_some()
     }
 
     /// Sets how many bytes the object of a pending cleanup holds outside the heap. They count towards the next
@@ -484,9 +493,9 @@ impl Heap {
         if cleanup.heap != core.roots.id() {
             return false;
         }
-        match core.finalizers.set_external(cleanup.id, bytes) {
+        match core.finalizers.change_details(cleanup.id, |details| details.external = bytes) {
             Some(before) => {
-                core.add_external(bytes, before);
+                core.add_external(bytes, before.external);
                 true
             }
             None => false,
@@ -519,7 +528,7 @@ impl Heap {
     pub fn guard<T: ?Sized + Object>(&mut self, root: &Root<T>, tag: u64) -> Result<Guard, RegisterError<()>> {
         match self.target(root) {
             Ok(object) => mutator::register_guardian(self.core(), object, tag),
-            Err(WrongHeap) => Err(RegisterError::new((), RegisterFailure::WrongHeap)),
+            Err(WrongHeap) => Err(RegisterError::new((), self.why_not_ours())),
         }
     }
 
@@ -578,7 +587,8 @@ impl Heap {
         let core = self.core();
         report.left = core.finalizers.queued_cleanups();
         let oldest = core.finalizers.oldest_queued_in();
-        report.oldest_age_in_cycles = oldest.map_or(0, |cycle| core.stats.collections.saturating_sub(cycle + 1));
+        report.oldest_age_in_cycles =
+            oldest.map_or(0, |cycle| u64::from((core.stats.collections as u32).wrapping_sub(cycle).saturating_sub(1)));
         Ok(report)
     }
 
@@ -587,13 +597,13 @@ impl Heap {
         let Action::Cleanup(callback) = taken.action else { unreachable!("the queue of cleanups holds cleanups") };
         let core = self.core();
         core.stats.callbacks_run += 1;
-        core.add_external(0, taken.external);
-        let failure = failures::catch(FailureKind::Cleanup, taken.label, || callback.call(self));
+        core.add_external(0, taken.details.external);
+        let failure = failures::catch(FailureKind::Cleanup, taken.details.label, || callback.call(self));
         let returned = failure.is_none();
         let core = self.core();
         core.failures.record(failure);
         if core.config.zeal {
-            self.expect_sound(false);
+            self.expect_sound(Ok(()));
         }
         returned
     }
@@ -669,9 +679,13 @@ impl Heap {
         }
         core.closed = true;
         core.retire_cursors();
+        let mut from = 0;
+        while let Some(taken) = core.finalizers.forget_one(&mut core.weak, &mut from) {
+            core.failures.record(failures::catch(FailureKind::Drop, taken.details.label, || drop(taken.action)));
+        }
         core.weak.clear();
-        let registrations = core.finalizers.clear();
-        core.failures.record(failures::catch(FailureKind::Drop, None, || drop(registrations)));
+        // The roots that are left lead nowhere from now on.
+        core.roots = core.roots.renewed();
         sweep::drop_everything(core);
     }
 
@@ -734,7 +748,7 @@ impl Heap {
     ///
     /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
-        verify::verify(self.mutator.core_ref(), false)
+        verify::verify(self.mutator.core_ref(), None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::mark::{self, MarkWork};
+use super::verify::{self, VerifyError};
 use super::{sweep, weak_pass};
 use crate::memory::block::Block;
 use crate::stats::{Cause, CycleStats};
@@ -10,9 +11,11 @@ use crate::stats::{Cause, CycleStats};
 ///
 /// User code may run: `Drop` of dead objects. If a hand-written `Trace` panics, the panic passes through after the heap
 /// was put into a state in which everything counts as alive, until the next collection finds out.
-pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) {
+///
+/// In zeal, says what is wrong with the heap.
+pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<(), VerifyError> {
     if core.closed || core.marker.reserve().is_err() {
-        return;
+        return Ok(());
     }
     let mut stats = CycleStats { cause, ..CycleStats::default() };
     let mut clock = Clock::start(core.config.measure_times);
@@ -25,11 +28,13 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) {
         let mut work = mark::drain(marking.core);
         stats.mark_time = clock.lap();
         // From here to the end of the pass nothing but the pass looks at the heap.
-        let cycle = marking.core.stats.collections;
+        let cycle = marking.core.stats.collections as u32;
         work += weak_pass::run(marking.core, cycle, &mut stats);
         marking.finish();
         work
     };
+    // Before the sweep: what it drops may drop and make roots.
+    let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
     stats.weak_time = clock.lap();
     let (live_objects, live_bytes) = sweep::census(core);
     if at_once {
@@ -47,6 +52,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) {
     core.stats.collections += 1;
     (core.stats.live_objects, core.stats.live_bytes) = (live_objects, live_bytes);
     core.stats.last = stats;
+    verdict
 }
 
 impl core::ops::AddAssign for MarkWork {

@@ -112,6 +112,10 @@ impl Core {
         class: usize,
         cell_size: usize,
     ) -> Result<NonNull<u8>, Exhausted> {
+        if self.closed {
+            // Cursors are retired when the heap is closed, so that every allocation comes here.
+            return Err(Exhausted::Closed);
+        }
         if descriptor.is_large() {
             return self.take_large(descriptor, descriptor.cell_size);
         }
@@ -158,6 +162,9 @@ impl Core {
     /// Blocks of its own for one object.
     #[cold]
     fn take_large(&mut self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
+        if self.closed {
+            return Err(Exhausted::Closed);
+        }
         self.larges.try_reserve(1).map_err(|_| Exhausted::System)?;
         let block = self.pool.take_run(bytes)?;
         block.begin_run(core::ptr::from_ref(descriptor).cast(), bytes, descriptor.drops);
@@ -214,7 +221,7 @@ impl Core {
             finalizer_bytes: self.finalizers.bytes(),
             external_bytes: self.pacing.external,
             goal_bytes: self.pacing.goal,
-            roots: self.roots.taken(),
+            roots: self.roots.roots(),
             weak_slots: self.weak.in_use(),
             armed: self.finalizers.armed(),
             queued_cleanups: self.finalizers.queued_cleanups(),

@@ -25,6 +25,12 @@ use crate::object::descriptor::object_at;
 /// What a freed cell is filled with in zeal.
 const POISON: u8 = 0xDB;
 
+/// The number of marked objects.
+pub(crate) fn marked(core: &Core) -> usize {
+    let small = core.spaces.iter().flat_map(|space| &space.blocks).map(|block| count(block.marks()) as usize);
+    small.sum::<usize>() + core.larges.iter().filter(|block| is_marked(block.base())).count()
+}
+
 /// Counts what was marked, block by block; gives blocks without live objects back, and finds those with dead values.
 ///
 /// Large objects are freed at once. Returns the number of live objects and the bytes of their cells.

@@ -55,10 +55,14 @@ impl fmt::Display for VerifyError {
 
 impl core::error::Error for VerifyError {}
 
-/// Walks everything that roots and queued guardians lead to. `collected`: a collection has just ended, so everything
-/// reached must be marked, and as many objects as were counted.
-pub(crate) fn verify(core: &Core, collected: bool) -> Result<VerifyReport, VerifyError> {
+/// Walks everything that roots and queued guardians lead to. `marked`: marking has just ended with so many objects
+/// marked, so everything reached must be marked, and nothing else.
+pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport, VerifyError> {
     core.pool.check().map_err(VerifyError::new)?;
+    if core.closed {
+        // All objects are gone.
+        return Ok(VerifyReport::default());
+    }
     let cells = Cells::of(core);
     let mut report = VerifyReport::default();
     let mut reached = HashSet::new();
@@ -74,7 +78,7 @@ pub(crate) fn verify(core: &Core, collected: bool) -> Result<VerifyReport, Verif
         }
         cells.check(object).map_err(|what| VerifyError { what, object: None, referrer })?;
         let name = (object.descriptor().type_name)();
-        if collected && !is_marked(object.cell()) {
+        if marked.is_some() && !is_marked(object.cell()) {
             let what = "an object that can be reached was not marked";
             return Err(VerifyError { what, object: Some(name), referrer });
         }
@@ -86,7 +90,7 @@ pub(crate) fn verify(core: &Core, collected: bool) -> Result<VerifyReport, Verif
         // The cells are checked before anything is read from them.
         pending.extend(list.edges.iter().map(|&cell| (cells.object(cell), Some(name))));
     }
-    if collected && report.objects != core.stats.live_objects {
+    if marked.is_some_and(|marked| report.objects != marked) {
         return Err(VerifyError::new("more objects are marked than can be reached"));
     }
     let mut error = None;

@@ -7,7 +7,7 @@ use super::mark::{self, MarkWork};
 use crate::stats::CycleStats;
 
 /// Decides over all observed objects that were not reached.
-pub(crate) fn run(core: &mut Core, cycle: u64, stats: &mut CycleStats) -> MarkWork {
+pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWork {
     let before = core.finalizers.queue_lengths();
     let mut work = MarkWork::default();
     if core.finalizers.has_guardians() {
@@ -28,7 +28,7 @@ pub(crate) fn run(core: &mut Core, cycle: u64, stats: &mut CycleStats) -> MarkWo
     work
 }
 
-fn queue_guardians(core: &mut Core, cycle: u64) {
+fn queue_guardians(core: &mut Core, cycle: u32) {
     let Core { weak, finalizers, .. } = core;
     weak.each_condemned(|weak, slot| finalizers.queue_guardians(weak, slot, cycle));
 }
@@ -43,7 +43,7 @@ fn clear_short(core: &mut Core) -> usize {
 }
 
 /// Frees the slots of dead objects, which kills their weak references, and queues their cleanups.
-fn bury(core: &mut Core, cycle: u64) -> usize {
+fn bury(core: &mut Core, cycle: u32) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
     weak.free_condemned(|weak, slot| {
         let external = finalizers.queue_cleanups(weak, slot, cycle);

@@ -1,6 +1,6 @@
 //! Callbacks with their payload, whatever its type.
 //!
-//! A payload of up to two words lies in the registration; a larger one gets a box.
+//! A function with a payload of one word lies in the registration; what is larger gets a box.
 //!
 //! - `[INV-CALL-1]` The payload words of a [`Callback`] hold a value of the type that its table was made for, in place
 //!   or as the address of its box, until it is taken.
@@ -84,7 +84,7 @@ impl<C: 'static, P: Trace + 'static, F: FnOnce(&mut C, P) + 'static> Call for Wi
     }
 }
 
-const WORDS: usize = 3;
+const WORDS: usize = 2;
 type Words = [MaybeUninit<*mut ()>; WORDS];
 
 struct Table {

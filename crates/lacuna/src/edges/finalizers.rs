@@ -17,11 +17,13 @@
 //! - `[INV-FIN-3]` The slot of a queued guardian is that of a live object: queued guardians are roots.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use super::callback::Callback;
+use hashbrown::HashMap;
+
 use super::weak::{NONE, SlotIndex, WeakSlots};
 use crate::error::Exhausted;
+use crate::memory::table::Table;
 
 /// Names a registration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -46,46 +48,79 @@ pub(crate) enum Action {
 }
 
 struct Registration {
+    action: Option<Action>,
+    /// Orders all registrations of the heap by age.
+    number: u64,
     generation: u32,
-    state: State,
     /// The target's slot, while armed; of a guardian also while queued.
     slot: SlotIndex,
     /// Neighbours in the list of the slot: the next is older.
     previous: u32,
     next: u32,
-    /// Orders all registrations of the heap by age.
-    number: u64,
-    action: Option<Action>,
-    at_shutdown: bool,
-    label: Option<&'static str>,
+    /// The collection that queued it, modulo 2³².
+    queued_in: u32,
+    state: State,
+    /// Whether there are [`Details`] of it.
+    detailed: bool,
+}
+
+const _: () = assert!(size_of::<Registration>() <= 64);
+
+/// What few registrations have.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Details {
+    pub(crate) at_shutdown: bool,
+    pub(crate) label: Option<&'static str>,
     /// Bytes outside the heap that the target holds.
-    external: usize,
-    /// The collection that queued it.
-    queued_in: u64,
+    pub(crate) external: usize,
+}
+
+/// A place in a queue. Has the number of its registration, so that ordering a batch looks at the queue only.
+struct Queued {
+    number: u64,
+    id: RegistrationId,
 }
 
 /// A registration that was taken out of the table.
 pub(crate) struct Taken {
     pub(crate) slot: SlotIndex,
     pub(crate) action: Action,
-    pub(crate) label: Option<&'static str>,
-    pub(crate) external: usize,
+    pub(crate) details: Details,
     /// Orders all registrations of the heap by age.
     pub(crate) number: u64,
 }
 
+impl Registration {
+    /// An entry that is not in use.
+    fn free(generation: u32) -> Self {
+        Self {
+            action: None,
+            number: 0,
+            generation,
+            slot: NONE,
+            previous: NONE,
+            next: NONE,
+            queued_in: 0,
+            state: State::Free,
+            detailed: false,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Finalizers {
-    registrations: Vec<Registration>,
+    registrations: Table<Registration>,
+    /// By index of the registration.
+    details: HashMap<u32, Details>,
     free: u32,
     in_use: usize,
     armed_cleanups: usize,
     armed_guardians: usize,
     numbers: u64,
     /// Cleanups whose targets are dead. May name registrations that were cancelled since.
-    cleanups: VecDeque<RegistrationId>,
-    /// Guardians whose targets were unreachable.
-    guardians: VecDeque<RegistrationId>,
+    cleanups: VecDeque<Queued>,
+    /// Guardians whose targets were unreachable. May name registrations that were taken back since.
+    guardians: VecDeque<Queued>,
     queued_cleanups: usize,
     queued_guardians: usize,
     /// The generation that an entry starts with which was never used before.
@@ -102,79 +137,60 @@ impl Finalizers {
         slot: SlotIndex,
         action: Action,
     ) -> Result<RegistrationId, (Exhausted, Action)> {
-        if self.make_room(&action).is_err() {
+        if self.make_room(&action).is_err() || slots.extend(slot).is_err() {
             return Err((Exhausted::System, action));
         }
         match action {
             Action::Cleanup(_) => self.armed_cleanups += 1,
             Action::Guardian { .. } => self.armed_guardians += 1,
         }
-        let index = if self.in_use < self.registrations.len() && self.free != NONE {
+        let index = if self.in_use < self.registrations.length() as usize && self.free != NONE {
             let index = self.free;
-            self.free = self.registrations[index as usize].next;
+            self.free = self.registrations[index].next;
             index
         } else {
-            self.registrations.push(Registration {
-                generation: self.start,
-                state: State::Free,
-                slot: NONE,
-                previous: NONE,
-                next: NONE,
-                number: 0,
-                action: None,
-                at_shutdown: false,
-                label: None,
-                external: 0,
-                queued_in: 0,
-            });
-            (self.registrations.len() - 1) as u32
+            self.registrations.push_reserved(Registration::free(self.start))
         };
         self.in_use += 1;
         self.numbers += 1;
-        let next = core::mem::replace(&mut slots.slot_mut(slot).registrations, index);
-        let registration = &mut self.registrations[index as usize];
+        let next = slots.registrations(slot);
+        slots.set_registrations(slot, index);
+        let registration = &mut self.registrations[index];
         let generation = registration.generation;
         *registration = Registration {
-            generation,
-            state: State::Armed,
-            slot,
-            previous: NONE,
-            next,
-            number: self.numbers,
             action: Some(action),
-            at_shutdown: false,
-            label: None,
-            external: 0,
-            queued_in: 0,
+            number: self.numbers,
+            slot,
+            next,
+            state: State::Armed,
+            ..Registration::free(generation)
         };
         if next != NONE {
-            self.registrations[next as usize].previous = index;
+            self.registrations[next].previous = index;
         }
         Ok(RegistrationId { index, generation })
     }
 
     /// `[INV-FIN-2]`
-    fn make_room(&mut self, action: &Action) -> Result<(), alloc::collections::TryReserveError> {
-        if self.registrations.is_empty() {
+    fn make_room(&mut self, action: &Action) -> Result<(), Exhausted> {
+        if self.registrations.length() == 0 {
             self.free = NONE;
         }
-        if self.free == NONE || self.in_use == self.registrations.len() {
-            assert!(self.registrations.len() < NONE as usize, "a heap has at most 4294967295 registrations");
-            self.registrations.try_reserve(1)?;
-        }
+        self.registrations.reserve()?;
         match action {
             Action::Cleanup(_) => self.cleanups.try_reserve(self.armed_cleanups + 1),
             Action::Guardian { .. } => self.guardians.try_reserve(self.armed_guardians + 1),
         }
+        .map_err(|_| Exhausted::System)
     }
 
     fn get(&self, id: RegistrationId) -> Option<&Registration> {
-        let registration = self.registrations.get(id.index as usize)?;
+        let registration = self.registrations.get(id.index)?;
         (registration.generation == id.generation && registration.state != State::Free).then_some(registration)
     }
 
     fn get_mut(&mut self, id: RegistrationId) -> Option<&mut Registration> {
-        let registration = self.registrations.get_mut(id.index as usize)?;
+        let registration = self.registrations.get_mut(id.index)?;
         (registration.generation == id.generation && registration.state != State::Free).then_some(registration)
     }
 
@@ -191,19 +207,13 @@ impl Finalizers {
         }
     }
 
-    /// Sets whether a pending cleanup runs at shutdown.
-    pub(crate) fn set_at_shutdown(&mut self, id: RegistrationId, at_shutdown: bool) -> bool {
-        self.get_mut(id).map(|registration| registration.at_shutdown = at_shutdown).is_some()
-    }
-
-    /// Names a pending registration in reports.
-    pub(crate) fn set_label(&mut self, id: RegistrationId, label: &'static str) -> bool {
-        self.get_mut(id).map(|registration| registration.label = Some(label)).is_some()
-    }
-
-    /// Sets how many bytes the target holds outside the heap; returns what it was.
-    pub(crate) fn set_external(&mut self, id: RegistrationId, bytes: usize) -> Option<usize> {
-        self.get_mut(id).map(|registration| core::mem::replace(&mut registration.external, bytes))
+    /// Changes the details of a pending registration; says what they were before.
+    pub(crate) fn change_details(&mut self, id: RegistrationId, change: impl FnOnce(&mut Details)) -> Option<Details> {
+        self.get_mut(id)?.detailed = true;
+        let details = self.details.entry(id.index).or_default();
+        let before = *details;
+        change(details);
+        Some(before)
     }
 
     /// Takes a pending registration out, whether armed or queued.
@@ -220,30 +230,34 @@ impl Finalizers {
 
     /// Takes an armed registration out of the list of its slot.
     fn unlink(&mut self, slots: &mut WeakSlots, index: u32) {
-        let Registration { previous, next, slot, ref action, .. } = self.registrations[index as usize];
+        let Registration { previous, next, slot, ref action, .. } = self.registrations[index];
         match action {
             Some(Action::Guardian { .. }) => self.armed_guardians -= 1,
             _ => self.armed_cleanups -= 1,
         }
         if previous == NONE {
-            slots.slot_mut(slot).registrations = next;
+            slots.set_registrations(slot, next);
         } else {
-            self.registrations[previous as usize].next = next;
+            self.registrations[previous].next = next;
         }
         if next != NONE {
-            self.registrations[next as usize].previous = previous;
+            self.registrations[next].previous = previous;
         }
     }
 
     fn release(&mut self, id: RegistrationId) -> Taken {
-        let registration = &mut self.registrations[id.index as usize];
+        let registration = &mut self.registrations[id.index];
         let taken = Taken {
             slot: registration.slot,
             action: registration.action.take().expect("a pending registration has an action"),
-            label: registration.label,
-            external: core::mem::take(&mut registration.external),
+            details: if registration.detailed {
+                self.details.remove(&id.index).unwrap_or_default()
+            } else {
+                Details::default()
+            },
             number: registration.number,
         };
+        registration.detailed = false;
         registration.state = State::Free;
         registration.generation += 1;
         self.in_use -= 1;
@@ -262,42 +276,50 @@ impl Finalizers {
     }
 
     /// Queues the guardians among the registrations of an unreachable object.
-    pub(crate) fn queue_guardians(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u64) {
-        let mut next = slots.slot(slot).registrations;
+    pub(crate) fn queue_guardians(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u32) {
+        let mut next = slots.registrations(slot);
         while next != NONE {
             let index = next;
-            next = self.registrations[index as usize].next;
-            if matches!(self.registrations[index as usize].action, Some(Action::Guardian { .. })) {
+            next = self.registrations[index].next;
+            if matches!(self.registrations[index].action, Some(Action::Guardian { .. })) {
                 self.unlink(slots, index);
                 self.queued_guardians += 1;
-                let id = self.queue(index, cycle);
-                self.guardians.push_back(id);
+                let queued = self.queue(index, cycle);
+                self.guardians.push_back(queued);
             }
         }
     }
 
     /// Queues the cleanups of a dead object, the only registrations that it can still have.
-    pub(crate) fn queue_cleanups(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u64) -> usize {
-        let mut external = 0;
-        let mut next = core::mem::replace(&mut slots.slot_mut(slot).registrations, NONE);
+    pub(crate) fn queue_cleanups(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u32) -> usize {
+        let mut external = 0_usize;
+        let mut next = slots.registrations(slot);
+        if next == NONE {
+            return 0;
+        }
+        slots.set_registrations(slot, NONE);
         while next != NONE {
             let index = next;
-            let registration = &mut self.registrations[index as usize];
+            let registration = &mut self.registrations[index];
             next = registration.next;
-            external += core::mem::take(&mut registration.external);
+            if registration.detailed
+                && let Some(details) = self.details.get_mut(&index)
+            {
+                external = external.saturating_add(core::mem::take(&mut details.external));
+            }
             self.armed_cleanups -= 1;
             self.queued_cleanups += 1;
-            let id = self.queue(index, cycle);
-            self.cleanups.push_back(id);
+            let queued = self.queue(index, cycle);
+            self.cleanups.push_back(queued);
         }
         external
     }
 
-    fn queue(&mut self, index: u32, cycle: u64) -> RegistrationId {
-        let registration = &mut self.registrations[index as usize];
+    fn queue(&mut self, index: u32, cycle: u32) -> Queued {
+        let registration = &mut self.registrations[index];
         registration.state = State::Queued;
         registration.queued_in = cycle;
-        RegistrationId { index, generation: registration.generation }
+        Queued { number: registration.number, id: RegistrationId { index, generation: registration.generation } }
     }
 
     /// Entries of both queues, to tell a batch from what was queued before.
@@ -307,21 +329,20 @@ impl Finalizers {
 
     /// Puts what was queued beyond these lengths in order: newest registration first.
     pub(crate) fn order_batch(&mut self, (guardians, cleanups): (usize, usize)) {
-        let Self { registrations, guardians: guardian_queue, cleanups: cleanup_queue, .. } = self;
-        let newest_first = |id: &RegistrationId| core::cmp::Reverse(registrations[id.index as usize].number);
-        guardian_queue.make_contiguous()[guardians..].sort_unstable_by_key(newest_first);
-        cleanup_queue.make_contiguous()[cleanups..].sort_unstable_by_key(newest_first);
+        let newest_first = |queued: &Queued| core::cmp::Reverse(queued.number);
+        self.guardians.make_contiguous()[guardians..].sort_unstable_by_key(newest_first);
+        self.cleanups.make_contiguous()[cleanups..].sort_unstable_by_key(newest_first);
     }
 
     /// The slots of queued guardians' targets.
     pub(crate) fn guarded_slots(&self) -> impl Iterator<Item = SlotIndex> {
-        self.guardians.iter().filter_map(|&id| self.get(id)).map(|registration| registration.slot)
+        self.guardians.iter().filter_map(|queued| self.get(queued.id)).map(|registration| registration.slot)
     }
 
     /// The next queued cleanup, taken out.
     pub(crate) fn next_cleanup(&mut self) -> Option<Taken> {
         loop {
-            let id = self.cleanups.pop_front()?;
+            let id = self.cleanups.pop_front()?.id;
             if self.get(id).is_some() {
                 self.queued_cleanups -= 1;
                 return Some(self.release(id));
@@ -332,7 +353,7 @@ impl Finalizers {
     /// The next queued guardian, taken out.
     pub(crate) fn next_guardian(&mut self) -> Option<Taken> {
         loop {
-            let id = self.guardians.pop_front()?;
+            let id = self.guardians.pop_front()?.id;
             if self.get(id).is_some() {
                 self.queued_guardians -= 1;
                 return Some(self.release(id));
@@ -342,10 +363,9 @@ impl Finalizers {
 
     /// The newest cleanup that runs at shutdown, taken out of wherever it is.
     pub(crate) fn next_at_shutdown(&mut self, slots: &mut WeakSlots) -> Option<Taken> {
-        let runs = |registration: &&Registration| registration.state != State::Free && registration.at_shutdown;
-        let newest = self.registrations.iter().filter(runs).map(|registration| registration.number).max()?;
-        let index = self.registrations.iter().position(|r| r.state != State::Free && r.number == newest)?;
-        let id = RegistrationId { index: index as u32, generation: self.registrations[index].generation };
+        let marked = self.details.iter().filter(|(_, details)| details.at_shutdown);
+        let index = marked.map(|(&index, _)| index).max_by_key(|&index| self.registrations[index].number)?;
+        let id = RegistrationId { index, generation: self.registrations[index].generation };
         self.take(slots, id)
     }
 
@@ -370,21 +390,20 @@ impl Finalizers {
     }
 
     /// The collection that queued the oldest cleanup that waits.
-    pub(crate) fn oldest_queued_in(&self) -> Option<u64> {
-        self.cleanups.iter().find_map(|&id| self.get(id)).map(|registration| registration.queued_in)
+    pub(crate) fn oldest_queued_in(&self) -> Option<u32> {
+        self.cleanups.iter().find_map(|queued| self.get(queued.id)).map(|registration| registration.queued_in)
     }
 
     /// Bytes of the tables and queues.
     pub(crate) fn bytes(&self) -> usize {
-        self.registrations.capacity() * size_of::<Registration>()
-            + (self.cleanups.capacity() + self.guardians.capacity()) * size_of::<RegistrationId>()
+        self.registrations.bytes() + (self.cleanups.capacity() + self.guardians.capacity()) * size_of::<Queued>()
     }
 
     /// The callbacks of armed cleanups, each with the slot of its target and its label.
     pub(crate) fn armed_callbacks(&self) -> impl Iterator<Item = (SlotIndex, Option<&'static str>, &Callback)> {
-        self.registrations.iter().filter_map(|registration| match &registration.action {
+        self.registrations.iter().enumerate().filter_map(|(index, registration)| match &registration.action {
             Some(Action::Cleanup(callback)) if registration.state == State::Armed => {
-                Some((registration.slot, registration.label, callback))
+                Some((registration.slot, self.details.get(&(index as u32)).and_then(|details| details.label), callback))
             }
             _ => None,
         })
@@ -392,17 +411,22 @@ impl Finalizers {
 
     /// Gives the tables back if there is no registration. Those made later start with a generation no id has yet.
     pub(crate) fn release_if_unused(&mut self) {
-        if self.in_use > 0 || self.registrations.capacity() == 0 {
+        if self.in_use > 0 || self.registrations.length() == 0 {
             return;
         }
         let start = self.registrations.iter().map(|registration| registration.generation).max().unwrap_or(0);
         *self = Self { start, numbers: self.numbers, free: NONE, ..Self::default() };
     }
 
-    /// Forgets all registrations without running anything; returns them, since dropping a payload is the user's code.
-    pub(crate) fn clear(&mut self) -> impl Sized + use<> {
-        let start = self.registrations.iter().map(|registration| registration.generation).max().unwrap_or(0);
-        let start = start.saturating_add(1);
-        core::mem::replace(self, Self { start, numbers: self.numbers, free: NONE, ..Self::default() })
+    /// Forgets a registration of those that are left, without running anything; `None` if none is left.
+    pub(crate) fn forget_one(&mut self, slots: &mut WeakSlots, from: &mut u32) -> Option<Taken> {
+        while *from < self.registrations.length() {
+            let id = RegistrationId { index: *from, generation: self.registrations[*from].generation };
+            *from += 1;
+            if let Some(taken) = self.take(slots, id) {
+                return Some(taken);
+            }
+        }
+        None
     }
 }

@@ -70,8 +70,17 @@ pub(crate) struct TableOwner(NonNull<RootTable>);
 
 impl TableOwner {
     pub(crate) fn new() -> Self {
+        Self::with_id(HeapId::next())
+    }
+
+    /// Another table for the same heap, which the roots made so far do not belong to.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::with_id(self.id)
+    }
+
+    fn with_id(id: HeapId) -> Self {
         let table = RootTable {
-            id: HeapId::next(),
+            id,
             free: Cell::new(END),
             taken: Cell::new(0),
             pages: RefCell::new(Vec::new()),
@@ -119,9 +128,15 @@ impl RootTable {
         self.id
     }
 
-    /// Slots taken.
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.get()
+    /// What tells this table from others, to those who know no tables.
+    pub(crate) fn token(&self) -> *const () {
+        ptr::from_ref(self).cast()
+    }
+
+    /// Roots that exist.
+    pub(crate) fn roots(&self) -> usize {
+        // A drain counts as a taken slot.
+        self.taken.get() - usize::from(self.draining.get())
     }
 
     /// Bytes of the table.

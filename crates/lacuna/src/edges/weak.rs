@@ -31,6 +31,7 @@ use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
 use crate::memory::block::Block;
 use crate::memory::chunk::BLOCK_SIZE;
+use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
 
 /// The number of a slot in the table.
@@ -39,15 +40,29 @@ pub(crate) type SlotIndex = u32;
 /// No slot, no registration.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// What is known of an observed object, in 16 bytes: weak references are read far more often than anything else here.
 pub(crate) struct Slot {
     /// The observed cell, or null where the slot is free.
     target: *mut u8,
-    short: u32,
-    long: u32,
-    /// The newest registration of the object.
-    pub(crate) registrations: u32,
-    /// The next free slot, where this one is free.
-    next_free: u32,
+    /// The short generation.
+    generation: u32,
+    /// How far the short generation is ahead of the long one: how often the object came back from a guardian. Where the
+    /// highest bit is set, the rest is the index of an [`Extension`] that says so. The next free slot, or [`NONE`],
+    /// where the slot is free.
+    extra: u32,
+}
+
+const _: () = assert!(size_of::<Slot>() == 16);
+
+/// The bit of [`Slot::extra`] that says that the slot has an extension.
+const EXTENDED: u32 = 1 << 31;
+
+/// What few slots need.
+struct Extension {
+    /// See [`Slot::extra`].
+    ahead: u32,
+    /// The newest registration of the object, or [`NONE`]. The next free extension, where this one is free.
+    registrations: u32,
 }
 
 /// Which weak references of an object die.
@@ -59,8 +74,10 @@ pub(crate) enum Kind {
 
 #[derive(Default)]
 pub(crate) struct WeakSlots {
-    slots: Vec<Slot>,
+    slots: Table<Slot>,
+    extensions: Table<Extension>,
     first_free: Option<u32>,
+    first_free_extension: Option<u32>,
     in_use: usize,
     /// Blocks with observed cells.
     blocks: Vec<Block>,
@@ -77,7 +94,7 @@ impl WeakSlots {
     /// Bytes of the table and of the blocks' tables.
     pub(crate) fn bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(|block| Observed::layout(block.capacity()).size()).sum();
-        self.slots.capacity() * size_of::<Slot>() + self.blocks.capacity() * size_of::<Block>() + blocks
+        self.slots.bytes() + self.extensions.bytes() + self.blocks.capacity() * size_of::<Block>() + blocks
     }
 
     /// The object's slot, made if it has none.
@@ -110,75 +127,118 @@ impl WeakSlots {
 
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
+        let index = match self.first_free {
+            Some(index) => {
+                let slot = &mut self.slots[index];
+                self.first_free = (slot.extra != NONE).then_some(slot.extra);
+                (slot.target, slot.extra) = (target, 0);
+                index
+            }
+            None => self.slots.push(Slot { target, generation: self.start, extra: 0 })?,
+        };
         self.in_use += 1;
-        if let Some(index) = self.first_free {
-            let slot = &mut self.slots[index as usize];
-            self.first_free = (slot.next_free != NONE).then_some(slot.next_free);
-            slot.target = target;
-            return Ok(index);
-        }
-        let index = u32::try_from(self.slots.len()).ok().filter(|&index| index < NONE - 1);
-        match index {
-            Some(index) if self.slots.try_reserve(1).is_ok() => {
-                let (short, long) = (self.start, self.start);
-                self.slots.push(Slot { target, short, long, registrations: NONE, next_free: NONE });
-                Ok(index)
-            }
-            _ => {
-                self.in_use -= 1;
-                Err(Exhausted::System)
-            }
-        }
+        Ok(index)
     }
 
     pub(crate) fn slot(&self, index: SlotIndex) -> &Slot {
-        &self.slots[index as usize]
+        &self.slots[index]
     }
 
-    pub(crate) fn slot_mut(&mut self, index: SlotIndex) -> &mut Slot {
-        &mut self.slots[index as usize]
+    /// The newest registration of a slot's object, or [`NONE`].
+    pub(crate) fn registrations(&self, index: SlotIndex) -> u32 {
+        self.slot(index).extension().map_or(NONE, |extension| self.extensions[extension].registrations)
+    }
+
+    /// Sets the newest registration of a slot's object, which has or had one before.
+    pub(crate) fn set_registrations(&mut self, index: SlotIndex, newest: u32) {
+        let extension = self.slot(index).extension().expect("a slot with registrations is extended");
+        self.extensions[extension].registrations = newest;
+    }
+
+    /// Makes it possible for a slot's object to have registrations.
+    pub(crate) fn extend(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
+        let ahead = self.slots[index].extra;
+        if ahead & EXTENDED != 0 {
+            return Ok(());
+        }
+        let new = Extension { ahead, registrations: NONE };
+        let extension = match self.first_free_extension {
+            Some(extension) => {
+                let free = core::mem::replace(&mut self.extensions[extension], new);
+                self.first_free_extension = (free.registrations != NONE).then_some(free.registrations);
+                extension
+            }
+            None => self.extensions.push(new)?,
+        };
+        self.slots[index].extra = EXTENDED | extension;
+        Ok(())
     }
 
     /// The generation that a weak reference of this kind to the slot's object gets.
     ///
     /// # Panics
     ///
-    /// If the object was resurrected four thousand million times.
+    /// If the object was resurrected two thousand million times.
     pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> u32 {
-        let generation = self.slot(index).generation(kind);
+        let slot = self.slot(index);
         assert!(
-            generation < LAST_GENERATION,
-            "an object can be resurrected 4294967294 times while it has weak references"
+            slot.generation < LAST_GENERATION && self.ahead(slot) < EXTENDED - 1,
+            "an object can be resurrected 2147483646 times while it has weak references"
         );
-        generation
+        match kind {
+            Kind::Short => slot.generation,
+            Kind::Long => slot.generation - self.ahead(slot),
+        }
+    }
+
+    /// How far a slot's short generation is ahead of its long one.
+    fn ahead(&self, slot: &Slot) -> u32 {
+        slot.extension().map_or(slot.extra, |extension| self.extensions[extension].ahead)
     }
 
     /// The object of a slot, if its weak references of this kind and generation are alive.
     #[inline(always)]
     pub(crate) fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
-        let slot = self.slots.get(index as usize)?;
-        if slot.generation(kind) == generation { slot.object() } else { None }
+        let slot = self.slots.get(index)?;
+        match kind {
+            Kind::Short if slot.generation == generation => slot.object(),
+            Kind::Short => None,
+            Kind::Long => {
+                let object = slot.object()?;
+                (slot.generation - self.ahead(slot) == generation).then_some(object)
+            }
+        }
     }
 
     /// Kills the short weak references of a slot.
     pub(crate) fn clear_short(&mut self, index: SlotIndex) {
-        let slot = self.slot_mut(index);
-        slot.short = slot.short.saturating_add(1);
+        let slot = &mut self.slots[index];
+        if slot.generation == LAST_GENERATION {
+            return;
+        }
+        slot.generation += 1;
+        match slot.extension() {
+            Some(extension) => self.extensions[extension].ahead += 1,
+            None => slot.extra += 1,
+        }
     }
 
     /// Kills the weak references of a slot, whose object is dead, and frees the slot.
     ///
     /// The caller has detached the object's registrations.
     fn free(&mut self, index: SlotIndex) {
-        let first_free = self.first_free;
-        let slot = self.slot_mut(index);
-        debug_assert_eq!(slot.registrations, NONE);
-        slot.short = slot.short.saturating_add(1);
-        slot.long = slot.long.saturating_add(1);
+        let slot = &mut self.slots[index];
+        if let Some(extension) = slot.extension() {
+            debug_assert_eq!(self.extensions[extension].registrations, NONE);
+            self.extensions[extension].registrations = self.first_free_extension.unwrap_or(NONE);
+            self.first_free_extension = Some(extension);
+        }
+        slot.generation = slot.generation.saturating_add(1);
         slot.target = ptr::null_mut();
+        slot.extra = NONE;
         // [INV-WEAK-3]
-        if slot.short < LAST_GENERATION && slot.long < LAST_GENERATION {
-            slot.next_free = first_free.unwrap_or(NONE);
+        if slot.generation < LAST_GENERATION {
+            slot.extra = self.first_free.unwrap_or(NONE);
             self.first_free = Some(index);
         }
         self.in_use -= 1;
@@ -193,32 +253,33 @@ impl WeakSlots {
 
     /// Frees the slots of all unmarked objects, after `visit` has seen each. Allocates nothing.
     pub(crate) fn free_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) -> usize {
-        let mut freed = 0;
-        for position in (0..self.blocks.len()).rev() {
-            let block = self.blocks[position];
+        let before = self.in_use;
+        let mut blocks = core::mem::take(&mut self.blocks);
+        blocks.retain(|&block| {
             Observed::each_condemned(block, |entry, slot| {
                 visit(self, slot);
                 entry.set(0);
                 self.free(slot);
-                freed += 1;
             });
             let observed = Observed::of(block).expect("listed blocks have a table");
-            if observed.forget_unmarked(block) {
+            let unused = observed.forget_unmarked(block);
+            if unused {
                 observed.free(block);
-                self.blocks.swap_remove(position);
             }
-        }
-        freed
+            !unused
+        });
+        self.blocks = blocks;
+        before - self.in_use
     }
 
     /// Gives the table back if nothing is observed any more.
     ///
     /// Slots made later start with a generation that no weak reference has yet.
     pub(crate) fn release_if_unused(&mut self) {
-        if self.in_use > 0 || self.slots.capacity() == 0 {
+        if self.in_use > 0 || self.slots.length() == 0 {
             return;
         }
-        let start = self.slots.iter().map(|slot| slot.short.max(slot.long)).max().unwrap_or(0);
+        let start = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
         if start < LAST_GENERATION {
             *self = Self::default();
             self.start = start;
@@ -236,10 +297,12 @@ impl WeakSlots {
 
     /// Frees every slot: the heap is about to drop all objects.
     pub(crate) fn clear(&mut self) {
-        for index in 0..self.slots.len() {
+        for index in 0..self.slots.length() {
             if !self.slots[index].target.is_null() {
-                self.slots[index].registrations = NONE;
-                self.free(index as u32);
+                if self.registrations(index) != NONE {
+                    self.set_registrations(index, NONE);
+                }
+                self.free(index);
             }
         }
         for block in self.blocks.drain(..) {
@@ -258,12 +321,10 @@ impl Drop for WeakSlots {
 const LAST_GENERATION: u32 = u32::MAX - 1;
 
 impl Slot {
-    #[inline(always)]
-    fn generation(&self, kind: Kind) -> u32 {
-        match kind {
-            Kind::Short => self.short,
-            Kind::Long => self.long,
-        }
+    /// The index of its extension, if it is in use and has one.
+    #[inline]
+    fn extension(&self) -> Option<u32> {
+        (self.extra & EXTENDED != 0 && !self.target.is_null()).then_some(self.extra & !EXTENDED)
     }
 
     /// The observed object, if it lives.
@@ -383,7 +444,7 @@ mod tests {
     #[test]
     fn trap_11_a_slot_whose_generation_would_wrap_is_retired() {
         let (_pool, block, mut slots, slot) = observed();
-        slots.slot_mut(slot).short = LAST_GENERATION - 1;
+        slots.slots[slot].generation = LAST_GENERATION - 1;
         slots.free_condemned(|_, _| ());
         assert_ne!(slots.attach(object_at(block, 48)).unwrap(), slot);
     }

@@ -68,7 +68,7 @@ pub(crate) fn check_registrations(core: &Core) -> Vec<SelfRetention> {
         let mut held = EdgeList::default();
         callback.list_edges(&mut held);
         let mut walk = Walk::default();
-        held.rooted.into_iter().for_each(|cell| walk.reach(suspect(cell), None));
+        held.rooted_in(core.roots.token()).for_each(|cell| walk.reach(suspect(cell), None));
         found.extend(find(walk, target).map(|path| SelfRetention { label, path }));
     }
     found

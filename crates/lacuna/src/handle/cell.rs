@@ -13,8 +13,9 @@
 
 use core::cell::{Cell, UnsafeCell};
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use super::mutator::Mutator;
 use crate::object::gc::Gc;
@@ -154,8 +155,9 @@ impl<T> GcRefCell<T> {
             return None;
         }
         self.state.set(state + 1);
-        // SAFETY: [INV-CELL-2] there is no exclusive borrow.
-        Some(Ref { content: unsafe { &*self.content.get() }, state: &self.state })
+        // SAFETY: the pointer is that of a field.
+        let content = unsafe { NonNull::new_unchecked(self.content.get()) };
+        Some(Ref { content, state: &self.state, borrow: PhantomData })
     }
 
     /// The content, of a cell that is not in the heap or not yet.
@@ -173,8 +175,9 @@ impl<T> GcRefCell<T> {
             return None;
         }
         self.state.set(WRITING);
-        // SAFETY: [INV-CELL-2] there is no other borrow.
-        Some(RefMut { content: unsafe { &mut *self.content.get() }, state: &self.state })
+        // SAFETY: the pointer is that of a field.
+        let content = unsafe { NonNull::new_unchecked(self.content.get()) };
+        Some(RefMut { content, state: &self.state, borrow: PhantomData })
     }
 }
 
@@ -213,27 +216,31 @@ unsafe impl<T: Trace> Trace for GcRefCell<T> {
 
 /// A borrow of the content of a [`GcRefCell`] for reading.
 pub struct Ref<'a, T> {
-    content: &'a T,
+    /// A pointer, since a reference would have to be the only way to the content for as long as a function has the
+    /// `Ref`, even after it has dropped it.
+    content: NonNull<T>,
     state: &'a Cell<isize>,
+    borrow: PhantomData<&'a T>,
 }
 
 impl<T> Deref for Ref<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.content
+        // SAFETY: [INV-CELL-2] this is a shared borrow, so there is no exclusive one.
+        unsafe { self.content.as_ref() }
     }
 }
 
 impl<T> Clone for Ref<'_, T> {
     fn clone(&self) -> Self {
         self.state.set(self.state.get().checked_add(1).expect("too many borrows"));
-        Self { content: self.content, state: self.state }
+        Self { content: self.content, state: self.state, borrow: PhantomData }
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.content.fmt(f)
+        (**self).fmt(f)
     }
 }
 
@@ -245,26 +252,30 @@ impl<T> Drop for Ref<'_, T> {
 
 /// A borrow of the content of a [`GcRefCell`] for writing.
 pub struct RefMut<'a, T> {
-    content: &'a mut T,
+    /// A pointer, for the same reason as in [`Ref`].
+    content: NonNull<T>,
     state: &'a Cell<isize>,
+    borrow: PhantomData<&'a mut T>,
 }
 
 impl<T> Deref for RefMut<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.content
+        // SAFETY: [INV-CELL-2] this is the only borrow.
+        unsafe { self.content.as_ref() }
     }
 }
 
 impl<T> DerefMut for RefMut<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.content
+        // SAFETY: [INV-CELL-2] this is the only borrow.
+        unsafe { self.content.as_mut() }
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for RefMut<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.content.fmt(f)
+        (**self).fmt(f)
     }
 }
 

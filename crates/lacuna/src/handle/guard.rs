@@ -7,7 +7,7 @@ use core::fmt;
 use super::root::Root;
 use crate::edges::finalizers::RegistrationId;
 use crate::edges::roots::{HeapId, RootSlot};
-use crate::object::descriptor::{Descriptor, ObjectRef};
+use crate::object::descriptor::ObjectRef;
 use crate::object::trace::Object;
 
 /// Names a guardian. Made by [`Heap::guard`](crate::Heap::guard).
@@ -29,26 +29,24 @@ pub struct Guarded {
 /// A root of an object whose type is not known at compile time.
 pub struct AnyRoot {
     slot: RootSlot,
-    descriptor: &'static Descriptor,
+    type_id: TypeId,
+    type_name: &'static str,
 }
 
 impl AnyRoot {
     pub(crate) fn new(slot: RootSlot, object: ObjectRef) -> Self {
-        Self { slot, descriptor: object.descriptor() }
+        let descriptor = object.descriptor();
+        Self { slot, type_id: (descriptor.type_id)(), type_name: (descriptor.type_name)() }
     }
 
     /// Whether the object is stored as a `T`, written in its `'static` form.
     pub fn is<T: ?Sized + Object>(&self) -> bool {
-        T::stored_type() == Some(self.type_id())
-    }
-
-    fn type_id(&self) -> TypeId {
-        (self.descriptor.type_id)()
+        T::stored_type() == Some(self.type_id)
     }
 
     /// The name of the type that the object is stored as, for people.
     pub fn type_name(&self) -> &'static str {
-        (self.descriptor.type_name)()
+        self.type_name
     }
 
     /// The root of a `T`, if the object is stored as one.
@@ -68,9 +66,9 @@ impl AnyRoot {
 
 impl<T: ?Sized + Object<Metadata = ()>> From<Root<T>> for AnyRoot {
     fn from(root: Root<T>) -> Self {
-        // SAFETY: [INV-ROOT-3] the root's slot holds an object.
-        let object = unsafe { ObjectRef::new(root.slot().cell()) };
-        Self::new(root.into_slot(), object)
+        // The object is not asked: the heap may be gone.
+        let type_id = T::stored_type().expect("an object that needs no metadata is stored as what it is");
+        Self { slot: root.into_slot(), type_id, type_name: core::any::type_name::<T>() }
     }
 }
 

@@ -347,7 +347,7 @@ impl<'gc> Mutator<'gc> {
         // SAFETY: [INV-GC-1].
         let object = unsafe { ObjectRef::new(object.cell()) };
         // What the payload holds is found by its own code, before the state is borrowed.
-        let callback = prepare(object, WithFunction { function, payload })?;
+        let callback = prepare(self.roots().token(), object, WithFunction { function, payload })?;
         registered(self.with(|core| register_cleanup(core, object, callback)))
     }
 
@@ -406,11 +406,15 @@ pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<
     Ok(WeakId { heap: Some(core.roots.id()), slot, generation: core.weak.generation(slot, kind) })
 }
 
-/// A callback, unless its payload holds a root of the target.
-pub(crate) fn prepare<C: Call>(target: ObjectRef, call: C) -> Result<Callback, RegisterError<C::Payload>> {
+/// A callback, unless its payload holds a root of the target, an object of the heap that the token stands for.
+pub(crate) fn prepare<C: Call>(
+    heap: *const (),
+    target: ObjectRef,
+    call: C,
+) -> Result<Callback, RegisterError<C::Payload>> {
     let mut held = EdgeList::default();
     call.list_edges(&mut held);
-    if held.rooted.contains(&target.cell()) {
+    if held.rooted_in(heap).any(|cell| cell == target.cell()) {
         return Err(RegisterError::new(call.into_payload(), RegisterFailure::SelfRetention));
     }
     Ok(Callback::new(call))
@@ -470,7 +474,7 @@ fn register(core: &mut Core, target: ObjectRef, action: Action) -> Result<Regist
 pub(crate) fn cancel<P>(core: &mut Core, cleanup: Cleanup<P>) -> Option<Callback> {
     assert!(cleanup.heap == core.roots.id(), "{}", crate::error::WrongHeap);
     let taken = core.finalizers.take(&mut core.weak, cleanup.id)?;
-    core.add_external(0, taken.external);
+    core.add_external(0, taken.details.external);
     core.stats.cancelled += 1;
     match taken.action {
         Action::Cleanup(callback) => Some(callback),

@@ -113,7 +113,7 @@ unsafe impl<T: ?Sized + Object> Trace for Root<T> {
     const NEEDS_TRACE: bool = true;
 
     fn trace<V: Visitor>(&self, visitor: &mut V) {
-        visitor.rooted(self.slot.cell());
+        visitor.rooted(self.slot.table().token(), self.slot.cell());
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct BlockInfo {
     pub(crate) run: Cell<u32>,
     /// Whether it holds one large object instead of cells.
     large: Cell<bool>,
+    /// Cells that fit.
+    cells: Cell<u32>,
     /// Marked cells, as counted after the last collection.
     pub(crate) live: Cell<u32>,
     /// ⌈2³² / cell size⌉: replaces the division that finds a cell's index.
@@ -115,6 +117,7 @@ impl Block {
         let info = self.info();
         info.large.set(false);
         info.cell_size.set(cell_size);
+        info.cells.set((cell_bytes(drops) / cell_size) as u32);
         info.reciprocal.set((1u64 << 32).div_ceil(cell_size as u64) as u32);
         info.live.set(0);
         info.drops.set(drops);
@@ -130,6 +133,7 @@ impl Block {
     pub(crate) fn begin_run(self, kind: *const (), bytes: usize, drops: bool) {
         let info = self.info();
         info.large.set(true);
+        info.cells.set(1);
         info.cell_size.set(bytes);
         info.live.set(0);
         info.drops.set(drops);
@@ -157,8 +161,8 @@ impl Block {
     }
 
     /// Cells that fit.
+    #[inline]
     pub(crate) fn capacity(self) -> usize {
-        let info = self.info();
-        if info.large.get() { 1 } else { cell_bytes(info.drops.get()) / info.cell_size.get() }
+        self.info().cells.get() as usize
     }
 }

@@ -26,6 +26,7 @@ use core::ptr::NonNull;
 
 use super::bitmap::{BLOCK_WORDS, BlockBits, GRANULE};
 use super::block::BlockInfo;
+use super::huge_pages::advise;
 
 /// Bytes of a chunk, and its alignment.
 pub(crate) const CHUNK_SIZE: usize = 2 << 20;
@@ -65,11 +66,14 @@ pub(crate) struct SideTables {
 pub(crate) struct Chunk(NonNull<u8>);
 
 impl Chunk {
-    /// Asks the global allocator for a chunk of `bytes` with no block in use.
-    pub(crate) fn allocate(bytes: usize) -> Option<Self> {
+    /// Asks the global allocator for a chunk of `bytes` with no block in use, in huge pages if that is wanted and possible.
+    pub(crate) fn allocate(bytes: usize, huge_pages: bool) -> Option<Self> {
         let layout = Self::layout(bytes)?;
         // SAFETY: the layout has at least CHUNK_SIZE bytes, so its size is not zero.
         let base = NonNull::new(unsafe { alloc::alloc::alloc(layout) })?;
+        if huge_pages {
+            advise(base.as_ptr(), bytes);
+        }
         let chunk = Self(base);
         // SAFETY: the allocation is CHUNK_SIZE bytes at least and the tables end within them (asserted above). All
         // zeroes is a valid `SideTables`: cells of integers, null pointers and `Option`s whose `None` is null.

@@ -10,6 +10,8 @@ pub(crate) mod bitmap;
 pub(crate) mod block;
 pub(crate) mod chunk;
 pub(crate) mod cursor;
+pub(crate) mod huge_pages;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
 pub(crate) mod space;
+pub(crate) mod table;

@@ -11,6 +11,9 @@ use crate::error::Exhausted;
 /// Blocks in the longest run that is looked for in a shared chunk; a longer one gets a chunk of its own.
 const LONGEST_RUN: usize = 96;
 
+/// Chunks of a heap that is too small to ask for huge pages, which would be resident as a whole.
+const SMALL_HEAP_CHUNKS: usize = 2;
+
 /// Hands out blocks and runs of blocks, from chunks that it gets from and returns to the global allocator.
 #[derive(Default)]
 pub(crate) struct Pool {
@@ -106,7 +109,8 @@ impl Pool {
 
     fn add_chunk(&mut self, bytes: usize) -> Result<Chunk, Exhausted> {
         self.chunks.try_reserve(1).map_err(|_| Exhausted::System)?;
-        let chunk = Chunk::allocate(bytes).ok_or(Exhausted::System)?;
+        let huge_pages = self.chunks.len() >= SMALL_HEAP_CHUNKS;
+        let chunk = Chunk::allocate(bytes, huge_pages).ok_or(Exhausted::System)?;
         chunk.tables().position.set(self.chunks.len());
         self.chunks.push(chunk);
         self.reserved += bytes;
@@ -137,7 +141,7 @@ impl Pool {
     pub(crate) fn release_empty(&mut self, keep: usize) {
         for position in (0..self.chunks.len()).rev() {
             let chunk = self.chunks[position];
-            if self.reserved < keep + CHUNK_SIZE {
+            if self.reserved < keep.saturating_add(CHUNK_SIZE) {
                 break;
             }
             if chunk.tables().free.get() == chunk.usable_blocks() {

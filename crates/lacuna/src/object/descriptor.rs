@@ -12,6 +12,7 @@ use super::edges::EdgeList;
 use super::marker::{MarkEdges, Marker, visit_plain, visit_ring};
 use super::sequence::{self, WithTail};
 use super::trace::{Object, Stored, Trace};
+use crate::memory::bitmap::GRANULE;
 use crate::memory::block::Block;
 use crate::memory::chunk::kind_of;
 use crate::memory::space::LARGEST_CELL;
@@ -141,8 +142,8 @@ const LARGEST_ALIGN: usize = crate::memory::chunk::BLOCK_SIZE;
 const fn cell_size(size: usize, align: usize) -> usize {
     assert!(align <= LARGEST_ALIGN, "objects aligned to more than 16 KiB are not supported");
     let align = if align < 8 { 8 } else { align };
-    let size = size.next_multiple_of(align);
-    if size < crate::memory::bitmap::GRANULE { crate::memory::bitmap::GRANULE } else { size }
+    let size = if size < GRANULE { GRANULE } else { size };
+    size.next_multiple_of(align)
 }
 
 /// Bytes of a cache line, on most machines.

@@ -10,8 +10,8 @@ use super::trace::{Object, Visitor, sealed};
 #[derive(Default)]
 pub(crate) struct EdgeList {
     pub(crate) edges: Vec<NonNull<u8>>,
-    /// The targets of roots that the visited value holds.
-    pub(crate) rooted: Vec<NonNull<u8>>,
+    /// The roots that the visited value holds: what names their heap, and their targets.
+    pub(crate) rooted: Vec<(*const (), NonNull<u8>)>,
 }
 
 impl sealed::Sealed for EdgeList {}
@@ -21,8 +21,15 @@ impl Visitor for EdgeList {
         self.edges.push(target.cell());
     }
 
-    fn rooted(&mut self, target: NonNull<u8>) {
-        self.rooted.push(target);
+    fn rooted(&mut self, heap: *const (), target: NonNull<u8>) {
+        self.rooted.push((heap, target));
+    }
+}
+
+impl EdgeList {
+    /// The targets of the roots of one heap.
+    pub(crate) fn rooted_in(&self, heap: *const ()) -> impl Iterator<Item = NonNull<u8>> {
+        self.rooted.iter().filter(move |(other, _)| *other == heap).map(|&(_, target)| target)
     }
 }
 
@@ -37,5 +44,5 @@ impl Visitor for AnyEdge {
         self.0 = true;
     }
 
-    fn rooted(&mut self, _: NonNull<u8>) {}
+    fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
 }

@@ -208,5 +208,5 @@ impl Visitor for Marker {
 
     /// Roots are found in the root table.
     #[inline(always)]
-    fn rooted(&mut self, _: NonNull<u8>) {}
+    fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
 }

@@ -60,7 +60,7 @@ pub trait Visitor: Sized + sealed::Sealed {
     fn edge<T: ?Sized + Object>(&mut self, target: Gc<'_, T>);
 
     #[doc(hidden)]
-    fn rooted(&mut self, target: NonNull<u8>);
+    fn rooted(&mut self, heap: *const (), target: NonNull<u8>);
 }
 
 pub(crate) mod sealed {
