@@ -230,7 +230,8 @@ impl Heap {
         self.mutator.enter(|cx| cx.alloc_str(text).root(cx))
     }
 
-    /// The object of a root, if its type can hold no edges. For others there is [`with`](Self::with).
+    /// The object of a root, of a type without brand: one that is the same in every scope, and so can hold no edges. For
+    /// others there is [`with`](Self::with).
     ///
     /// ```compile_fail
     /// use lacuna::{Gc, Heap};
@@ -243,13 +244,10 @@ impl Heap {
     ///
     /// If the root belongs to another heap.
     #[track_caller]
-    pub fn get<T: ?Sized + Object>(&self, root: &Root<T>) -> &T {
-        const {
-            assert!(!T::EDGES, "Heap::get is for objects that can hold no edges; use Heap::with or Heap::enter");
-        }
+    pub fn get<T: ?Sized + for<'a> Object<Of<'a> = T>>(&self, root: &Root<T>) -> &T {
         assert!(core::ptr::eq(root.slot().table(), &*self.mutator.core_ref().roots), "{WrongHeap}");
         // SAFETY: [INV-ROOT-3] the root keeps an object of this type alive while the heap lives, and it is borrowed. A
-        // type without edges has nothing that the brand could tell apart.
+        // type that is its own `Of` has no brand that could be mistaken for another.
         unsafe { T::object(root.slot().cell(), root.metadata()).as_ref() }
     }
 

@@ -1,7 +1,7 @@
 //! Attacks: safe programs that try to reach undefined behaviour, or to break a promise of the documentation.
 //!
 //! docs/design/soundness.md says why each of them fails. Run them under a sanitizer now and then: much of what they
-//! look for shows only there. What is marked `ignore` is a bug that is known and not fixed.
+//! look for shows only there. A test that is marked `ignore` shows a bug that is known and not fixed.
 #![deny(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -188,6 +188,8 @@ fn a_callback_may_replace_or_drop_the_heap_that_runs_it() {
             assert_eq!(old.get(&survivor).0.count.get(), 0);
             assert_eq!(old.drain(Budget::unlimited()).unwrap().ran, 1);
         }
+        // What the second callback moved out again, with a third one in it.
+        drop(moved_out.take());
         drop(survivor);
     }
     assert_eq!(count.get(), 2);
@@ -285,7 +287,6 @@ fn cells_of_every_size_and_alignment_are_apart_and_aligned() {
 }
 
 #[test]
-#[ignore = "a zero-sized type of an alignment above 16 gets cells of 16 bytes: references to it are misaligned"]
 fn zero_sized_objects_are_aligned() {
     #[derive(Trace)]
     #[repr(align(64))]
@@ -536,9 +537,9 @@ fn the_old_value_of_a_cell_may_look_at_its_object_when_it_is_dropped() {
     assert_eq!(SEEN.take(), [1, 1], "a heap in a scope is not to be had");
 }
 
+/// With references in `Ref` and `RefMut` instead of pointers an optimised build prints 64: a function that takes one by
+/// value tells the compiler that nobody else writes the content until it returns.
 #[test]
-#[ignore = "Ref and RefMut keep a reference, which is promised to the compiler to be unaliased for the whole of a \
-            function that takes one: with optimisation this program prints 64"]
 fn a_borrow_that_is_dropped_lets_go_of_the_content() {
     #[derive(Trace)]
     struct Block {
@@ -640,7 +641,6 @@ fn every_dead_object_is_dropped_once_however_many_of_them_panic() {
 }
 
 #[test]
-#[ignore = "payloads are dropped as one list: when two of them panic the process is aborted"]
 fn a_heap_is_dropped_quietly_though_payloads_panic() {
     #[derive(Trace)]
     struct Panics;
@@ -915,7 +915,6 @@ fn what_leads_into_a_heap_stays_on_its_thread() {
 // --- The end of a heap, and the books ---------------------------------------------------------------------------
 
 #[test]
-#[ignore = "roots still lead to the objects that a shutdown has dropped"]
 fn after_a_shutdown_roots_lead_nowhere() {
     let mut heap = Heap::new();
     let text = heap.alloc(String::from("dropped by the shutdown"));
@@ -927,7 +926,6 @@ fn after_a_shutdown_roots_lead_nowhere() {
 }
 
 #[test]
-#[ignore = "allocation goes on after a shutdown, and what it makes is never dropped"]
 fn after_a_shutdown_allocation_panics() {
     let mut heap = Heap::new();
     heap.alloc(String::new());
@@ -938,7 +936,6 @@ fn after_a_shutdown_allocation_panics() {
 }
 
 #[test]
-#[ignore = "the descriptor is read from the chunk of the object, which is freed"]
 fn a_root_whose_heap_is_gone_becomes_a_root_of_an_unknown_type() {
     let mut heap = Heap::new();
     let root = heap.alloc(5_u32);
@@ -947,7 +944,6 @@ fn a_root_whose_heap_is_gone_becomes_a_root_of_an_unknown_type() {
 }
 
 #[test]
-#[ignore = "external bytes overflow in the middle of the weak pass; no collection succeeds after that (debug builds)"]
 fn external_bytes_without_bound_disturb_no_collection() {
     let mut heap = Heap::new();
     let root = heap.alloc(1);
@@ -961,7 +957,6 @@ fn external_bytes_without_bound_disturb_no_collection() {
 }
 
 #[test]
-#[ignore = "the bytes to keep overflow when a collection ends (debug builds)"]
 fn settings_without_bound_disturb_no_collection() {
     let mut heap = Heap::with_config(Config::default().keep_empty(usize::MAX));
     heap.alloc(1);
@@ -973,7 +968,6 @@ fn settings_without_bound_disturb_no_collection() {
 }
 
 #[test]
-#[ignore = "zeal expects what was marked to be reachable still, but the sweep has dropped a root since"]
 fn zeal_does_not_mind_a_sweep_that_drops_roots() {
     #[derive(Trace)]
     struct Holder(Root<u32>);
@@ -984,7 +978,6 @@ fn zeal_does_not_mind_a_sweep_that_drops_roots() {
 }
 
 #[test]
-#[ignore = "the second opinion on a heap that was shut down counts the objects that are gone"]
 fn a_heap_that_was_shut_down_is_sound() {
     let mut heap = zealous();
     let root = heap.alloc(String::new());
@@ -996,7 +989,6 @@ fn a_heap_that_was_shut_down_is_sound() {
 }
 
 #[test]
-#[ignore = "the address of an object of a heap that is gone may be that of the target"]
 fn a_payload_may_hold_roots_of_other_heaps() {
     for _ in 0..8 {
         let mut gone = Heap::new();
@@ -1009,7 +1001,6 @@ fn a_payload_may_hold_roots_of_other_heaps() {
 }
 
 #[test]
-#[ignore = "a drain counts as a root"]
 fn a_callback_sees_as_many_roots_as_there_are() {
     let mut heap = Heap::new();
     let root = heap.alloc(1);
