@@ -320,20 +320,12 @@ impl System for Lacuna {
         let clock = Clock::start();
         let mut heap = Heap::new();
         let all = array_of(&mut heap, objects, |cx, id| cx.alloc(Object { id }));
-        let (weaks, made) = timed(|| {
-            let weaks: Root<[GcCell<Weak<Object>>]> =
-                heap.enter(|cx| cx.alloc_slice_with(objects, |_| GcCell::new(Weak::null())).root(cx));
-            for slice in slices(objects) {
-                heap.enter(|cx| {
-                    let (all, weaks) = (cx.get(&all), cx.get(&weaks));
-                    for i in slice {
-                        if let Some(object) = all[i].get() {
-                            weaks.set(cx, |weaks| &weaks[i], object.downgrade(cx));
-                        }
-                    }
-                });
-            }
-            weaks
+        let (weaks, made): (Root<[Weak<Object>]>, _) = timed(|| {
+            heap.enter(|cx| {
+                let all = cx.get(&all);
+                let weak = |i: usize| all[i].get().map_or(Weak::null(), |object| object.downgrade(cx));
+                cx.alloc_slice_with(objects, weak).root(cx)
+            })
         });
         let kept: Root<Array<Object>> = heap.enter(|cx| {
             let all = cx.get(&all);
@@ -343,13 +335,13 @@ impl System for Lacuna {
             drop(all);
             heap.collect();
         });
-        let check = heap.enter(|cx| cx.get(&weaks).iter().filter(|weak| cx.is_dead(weak.get())).count() as u64);
+        let check = heap.enter(|cx| cx.get(&weaks).iter().filter(|&&weak| cx.is_dead(weak)).count() as u64);
         let (seen, upgraded) = timed(|| {
             let mut seen = 0;
             for _ in 0..WEAK_ROUNDS {
                 heap.enter(|cx| {
-                    for weak in cx.get(&weaks).iter().step_by(2) {
-                        seen += cx.upgrade(weak.get()).map_or(0, |object| object.id);
+                    for &weak in cx.get(&weaks).iter().step_by(2) {
+                        seen += cx.upgrade(weak).map_or(0, |object| object.id);
                     }
                 });
             }

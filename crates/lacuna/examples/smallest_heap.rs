@@ -16,7 +16,7 @@ struct Tree<'gc> {
 }
 
 fn tree<'gc>(cx: &Mutator<'gc>, depth: u32) -> Gc<'gc, Tree<'gc>> {
-    let mut child = || (depth > 0).then(|| tree(cx, depth - 1));
+    let child = || (depth > 0).then(|| tree(cx, depth - 1));
     let (left, right) = (child(), child());
     cx.alloc(Tree { left, right })
 }
@@ -51,7 +51,7 @@ fn slots(heap: &mut Heap, slots: usize) -> u64 {
         cx.alloc_slice_with(slots, first).root(cx)
     });
     let mut sum = 0;
-    for _ in 0..300 {
+    for _ in 0..1500 {
         heap.enter(|cx| {
             let array = array.get(cx);
             for _ in 0..4096 {

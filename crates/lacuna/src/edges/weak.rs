@@ -98,16 +98,12 @@ impl WeakSlots {
     }
 
     /// The object's slot, made if it has none.
+    #[inline]
     pub(crate) fn attach(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let block = Block::of(object.cell());
         let observed = match Observed::of(block) {
             Some(observed) => observed,
-            None => {
-                self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
-                let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
-                self.blocks.push(block);
-                observed
-            }
+            None => self.observe_block(block)?,
         };
         let entry = observed.slot(block.cell_index(object.cell()));
         if entry.get() != 0 {
@@ -119,12 +115,21 @@ impl WeakSlots {
         Ok(index)
     }
 
+    #[cold]
+    fn observe_block(&mut self, block: Block) -> Result<Observed<'static>, Exhausted> {
+        self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
+        let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
+        self.blocks.push(block);
+        Ok(observed)
+    }
+
     /// The object's slot, if it has one.
     pub(crate) fn find(&self, object: ObjectRef) -> Option<SlotIndex> {
         let block = Block::of(object.cell());
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
     }
 
+    #[inline]
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
         let index = match self.first_free {
@@ -179,8 +184,17 @@ impl WeakSlots {
     /// # Panics
     ///
     /// If the object was resurrected two thousand million times.
+    #[inline]
     pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> u32 {
         let slot = self.slot(index);
+        if slot.extra == 0 && slot.generation < LAST_GENERATION {
+            return slot.generation;
+        }
+        self.generation_after_resurrection(slot, kind)
+    }
+
+    #[cold]
+    fn generation_after_resurrection(&self, slot: &Slot, kind: Kind) -> u32 {
         assert!(
             slot.generation < LAST_GENERATION && self.ahead(slot) < EXTENDED - 1,
             "an object can be resurrected 2147483646 times while it has weak references"

@@ -325,6 +325,7 @@ impl<'gc> Mutator<'gc> {
     }
 
     /// Observes an object.
+    #[inline]
     pub(crate) fn observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> WeakId {
         // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
         match self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind)) {
@@ -401,6 +402,7 @@ pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef>
     if core.closed { None } else { core.weak.target(id.slot, id.generation, kind) }
 }
 
+#[inline]
 pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<WeakId, Exhausted> {
     let slot = core.weak.attach(object)?;
     Ok(WeakId { heap: Some(core.roots.id()), slot, generation: core.weak.generation(slot, kind) })

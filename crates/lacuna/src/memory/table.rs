@@ -48,11 +48,17 @@ impl<T> Table<T> {
     }
 
     /// Makes room for one more entry.
+    #[inline]
     pub(crate) fn reserve(&mut self) -> Result<(), Exhausted> {
-        let (segment, _) = Self::place(self.length);
-        if segment < self.segments.len() {
-            return Ok(());
+        match self.segments.last() {
+            Some(last) if last.len() < last.capacity() => Ok(()),
+            _ => self.add_segment(),
         }
+    }
+
+    #[cold]
+    fn add_segment(&mut self) -> Result<(), Exhausted> {
+        let (segment, _) = Self::place(self.length);
         if self.length >= u32::MAX / 2 {
             return Err(Exhausted::System);
         }
@@ -66,18 +72,19 @@ impl<T> Table<T> {
     }
 
     /// Adds an entry and returns its index.
+    #[inline]
     pub(crate) fn push(&mut self, entry: T) -> Result<u32, Exhausted> {
         self.reserve()?;
         Ok(self.push_reserved(entry))
     }
 
     /// Adds an entry for which room was made, and returns its index.
+    #[inline]
     pub(crate) fn push_reserved(&mut self, entry: T) -> u32 {
-        let index = self.length;
-        let (segment, _) = Self::place(index);
-        self.segments[segment].push(entry);
+        // Segments are filled one after the other, so the room that was made is in the last.
+        self.segments.last_mut().expect("room was made").push(entry);
         self.length += 1;
-        index
+        self.length - 1
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
