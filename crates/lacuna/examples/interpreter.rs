@@ -18,8 +18,11 @@ enum Value<'gc> {
     Symbol(Gc<'gc, str>),
     Pair(Gc<'gc, Pair<'gc>>),
     Closure(Gc<'gc, Closure<'gc>>),
-    Builtin(fn(i64, i64) -> i64),
+    Builtin(Builtin),
 }
+
+/// Functions of the host.
+type Builtin = fn(i64, i64) -> i64;
 
 #[derive(Trace)]
 struct Pair<'gc> {
@@ -247,8 +250,7 @@ impl Interpreter {
     fn new(config: Config) -> Self {
         let mut heap = Heap::with_config(config);
         let mut symbols = Symbols::default();
-        let builtins: [(&str, fn(i64, i64) -> i64); 3] =
-            [("+", |a, b| a + b), ("-", |a, b| a - b), ("<", |a, b| i64::from(a < b))];
+        let builtins: [(&str, Builtin); 3] = [("+", |a, b| a + b), ("-", |a, b| a - b), ("<", |a, b| i64::from(a < b))];
         let machine = heap.alloc_with::<Machine<'_>>(|cx| {
             let builtin = |(name, function)| (symbols.intern(cx, name), Value::Builtin(function));
             Machine {

@@ -188,6 +188,9 @@ impl Heap {
     fn try_alloc_once<T: Trace<At<'static> = T>>(&mut self, value: T) -> Result<Root<T>, AllocError<T>> {
         // The value's type is that of the brand 'static, and the pointer is rooted before anything else happens.
         let mutator = &*self.mutator;
+        if let Err(reason) = mutator.roots().reserve() {
+            return Err(AllocError::new(value, reason));
+        }
         mutator.try_alloc(value).map(|object| object.root(mutator))
     }
 
@@ -218,15 +221,19 @@ impl Heap {
         self.mutator.enter(|cx| cx.alloc(value(cx)).root(cx))
     }
 
-    /// Allocates a string, rooted. May collect before.
+    /// Allocates a string, rooted. May collect before, and collects everything if there is no memory.
     ///
     /// # Panics
     ///
-    /// If there is no memory, as for [`Mutator::alloc`].
+    /// If there is no memory even then, as for [`Mutator::alloc`].
     pub fn alloc_str(&mut self, text: &str) -> Root<str> {
         if self.core().wants_safepoint() {
             self.safepoint();
         }
+        if let Ok(root) = self.mutator.enter(|cx| cx.try_alloc_str(text).map(|text| text.root(cx))) {
+            return root;
+        }
+        self.collect_because(Cause::Exhausted, true);
         self.mutator.enter(|cx| cx.alloc_str(text).root(cx))
     }
 
@@ -665,6 +672,9 @@ impl Heap {
         }
         drop(running);
         self.close();
+        // The roots that are left lead nowhere from now on.
+        let core = self.core();
+        core.roots = core.roots.renewed();
         self.report_failures();
         Ok(report)
     }
@@ -682,8 +692,6 @@ impl Heap {
             core.failures.record(failures::catch(FailureKind::Drop, taken.details.label, || drop(taken.action)));
         }
         core.weak.clear();
-        // The roots that are left lead nowhere from now on.
-        core.roots = core.roots.renewed();
         sweep::drop_everything(core);
     }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use lacuna::{AutoDrain, Cause, Config, Exhausted, Gc, GcCell, Heap, Opaque, Root, Trace};
+use lacuna::{AutoDrain, Cause, Config, Exhausted, Gc, GcCell, Heap, Opaque, Root, Trace, Weak};
 
 const BLOCK: usize = 16 << 10;
 const CHUNK: usize = 2 << 20;
@@ -187,6 +187,14 @@ fn chunks_are_given_back_down_to_what_is_to_be_kept() {
 }
 
 #[test]
+fn handles_are_as_small_as_promised() {
+    assert_eq!(size_of::<Gc<'_, [u32]>>(), 8);
+    assert_eq!(size_of::<Option<Gc<'_, str>>>(), 8);
+    assert_eq!(size_of::<Option<Root<String>>>(), 8);
+    assert_eq!(size_of::<Weak<String>>(), 12);
+}
+
+#[test]
 fn an_empty_heap_holds_no_memory_for_objects() {
     let mut heap = Heap::new();
     let stats = heap.stats();
@@ -342,7 +350,7 @@ fn an_allocation_with_a_scope_at_the_limit_makes_room_first() {
 fn a_program_of_scopes_never_reaches_its_limit_with_garbage() {
     let mut heap = Heap::with_config(Config::default().heap_limit(Some(4 << 20)));
     for _ in 0..1000 {
-        heap.enter(|cx| (0..10).for_each(|id| drop(cx.alloc([id; 1000]))));
+        heap.enter(|cx| (0..10).for_each(|id| assert_eq!(cx.alloc([id; 1000])[999], id)));
     }
 }
 

@@ -246,10 +246,7 @@ struct Align16384(u8);
 
 #[test]
 fn cells_of_every_size_and_alignment_are_apart_and_aligned() {
-    fn check<T: Trace + 'static>(make: impl Fn(u8) -> T)
-    where
-        T: for<'a> Trace<At<'a> = T>,
-    {
+    fn check<T: for<'a> Trace<At<'a> = T> + 'static>(make: impl Fn(u8) -> T) {
         let mut heap = zealous();
         heap.enter(|cx| {
             let mut places = Vec::new();

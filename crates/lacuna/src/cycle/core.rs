@@ -8,7 +8,6 @@ use hashbrown::HashMap;
 
 use super::failures::Failures;
 use super::pacing::Pacing;
-use super::sweep;
 use crate::config::Config;
 use crate::edges::finalizers::Finalizers;
 use crate::edges::roots::TableOwner;
@@ -17,7 +16,8 @@ use crate::error::Exhausted;
 use crate::memory::block::Block;
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::pool::Pool;
-use crate::memory::space::{LARGEST_CELL, Space};
+use crate::memory::shrink::shrink;
+use crate::memory::space::{LARGEST_CELL, Refill, Space};
 use crate::object::descriptor::Descriptor;
 use crate::object::marker::Marker;
 use crate::stats::Stats;
@@ -30,7 +30,7 @@ pub(crate) struct Core {
     pub(crate) pacing: Pacing,
     pub(crate) spaces: Vec<Space>,
     /// The space of each type and size class.
-    by_type: HashMap<(TypeId, usize), usize>,
+    by_type: HashMap<(TypeId, usize), u32>,
     /// Blocks that each begin a run with one large object.
     pub(crate) larges: Vec<Block>,
     pub(crate) finalizers: Finalizers,
@@ -77,99 +77,87 @@ impl Core {
         self.apply_limit();
     }
 
-    /// A cell for an object of a sized type. `HALVES`: its size is an odd multiple of 8.
+    /// A cell that is at hand for an object of a type and size class. `HALVES`: its size is an odd multiple of 8.
     #[inline(always)]
-    pub(crate) fn take_cell<const HALVES: bool>(
-        &mut self,
-        descriptor: &'static Descriptor,
-    ) -> Result<NonNull<u8>, Exhausted> {
-        match self.cursors.take::<HALVES>(key(descriptor, 0)) {
-            Some(cell) => Ok(cell),
-            None => self.take_cell_slowly(descriptor, 0, descriptor.cell_size),
-        }
+    pub(crate) fn take_cell<const HALVES: bool>(&mut self, wanted: Wanted) -> Option<NonNull<u8>> {
+        self.cursors.take::<HALVES>(wanted.key())
     }
 
-    /// A cell for an object of so many bytes, of a type whose objects have a length of their own.
-    pub(crate) fn take_sized_cell(
-        &mut self,
-        descriptor: &'static Descriptor,
-        bytes: usize,
-    ) -> Result<NonNull<u8>, Exhausted> {
-        let Some((class, cell_size)) = size_class(bytes, descriptor.align) else {
-            return self.take_large(descriptor, bytes);
-        };
-        match self.cursors.take::<false>(key(descriptor, class)) {
-            Some(cell) => Ok(cell),
-            None => self.take_cell_slowly(descriptor, class, cell_size),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_cell_slowly(
-        &mut self,
-        descriptor: &'static Descriptor,
-        class: usize,
-        cell_size: usize,
-    ) -> Result<NonNull<u8>, Exhausted> {
-        if self.closed {
-            // Cursors are retired when the heap is closed, so that every allocation comes here.
-            return Err(Exhausted::Closed);
-        }
-        if descriptor.is_large() {
-            return self.take_large(descriptor, descriptor.cell_size);
-        }
-        let key = key(descriptor, class);
+    /// A cell, from wherever there is one.
+    pub(crate) fn find_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
+        let key = wanted.key();
         let place = CursorTable::place(key);
-        if self.cursors.at(place).key() != key {
-            let space = self.space(descriptor, class, cell_size)?;
-            let cursor = self.spaces[space]
-                .parked
-                .take()
-                .or_else(|| self.cursors.place_of_space(space).and_then(|elsewhere| self.cursors.remove(elsewhere)))
-                .unwrap_or(Cursor::new(key, space));
-            if let Some(evicted) = self.cursors.remove(place) {
-                self.spaces[evicted.space].parked = Some(evicted);
+        let cursor = self.cursors.at(place);
+        if cursor.key() == key {
+            if self.spaces[cursor.space as usize].next_word(cursor) {
+                return cursor.take::<true>().ok_or(Refused::Exhausted(Exhausted::System));
             }
-            self.cursors.put(place, key, cursor);
-        }
-        loop {
-            let cursor = self.cursors.at(place);
-            if let Some(cell) = cursor.take::<true>() {
-                return Ok(cell);
+        } else {
+            // Cursors are retired when the heap is closed, so that every allocation comes here.
+            if self.closed {
+                return Err(Refused::Exhausted(Exhausted::Closed));
             }
-            let failures = &mut self.failures;
-            let poison = self.config.zeal;
-            self.pacing.allocated += self.spaces[cursor.space].refill(cursor, &mut self.pool, &mut |block| {
-                sweep::drop_dead(block, failures, poison);
-            })?;
+            if wanted.cell_size > LARGEST_CELL {
+                return self.take_large(wanted).map_err(Refused::Exhausted);
+            }
+            self.place_cursor(place, wanted).map_err(Refused::Exhausted)?;
         }
+        let cursor = self.cursors.at(place);
+        if cursor.is_empty() {
+            let space = cursor.space;
+            match self.spaces[space as usize].refill(cursor, &mut self.pool).map_err(Refused::Exhausted)? {
+                Refill::Filled { entered } => self.pacing.allocated += entered,
+                Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
+            }
+        }
+        Ok(cursor.take::<true>().expect("the cursor was refilled"))
+    }
+
+    /// Takes a block back that was swept because [`Self::find_cell`] was refused.
+    pub(crate) fn swept(&mut self, space: u32, block: Block, failures: Failures) {
+        self.failures.absorb(failures);
+        self.spaces[space as usize].swept(block);
+    }
+
+    /// Puts the cursor of a type and size class into its place.
+    fn place_cursor(&mut self, place: usize, wanted: Wanted) -> Result<(), Exhausted> {
+        let space = self.space(wanted)?;
+        let Space { parked, drops, .. } = &mut self.spaces[space as usize];
+        let cursor = parked
+            .take()
+            .or_else(|| self.cursors.place_of_space(space).and_then(|elsewhere| self.cursors.remove(elsewhere)))
+            .unwrap_or(Cursor::new(wanted.key(), space, *drops));
+        if let Some(evicted) = self.cursors.remove(place) {
+            self.spaces[evicted.space as usize].parked = Some(evicted);
+        }
+        self.cursors.put(place, wanted.key(), cursor);
+        Ok(())
     }
 
     /// The space of a type and size class, made if there is none.
-    fn space(&mut self, descriptor: &'static Descriptor, class: usize, cell_size: usize) -> Result<usize, Exhausted> {
+    fn space(&mut self, wanted: Wanted) -> Result<u32, Exhausted> {
+        let Wanted { descriptor, class, cell_size } = wanted;
         let kind = ((descriptor.type_id)(), class);
         if let Some(&space) = self.by_type.get(&kind) {
             return Ok(space);
         }
         self.spaces.try_reserve(1).map_err(|_| Exhausted::System)?;
         self.by_type.try_reserve(1).map_err(|_| Exhausted::System)?;
+        let space = self.spaces.len() as u32;
         self.spaces.push(Space::new(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops));
-        self.by_type.insert(kind, self.spaces.len() - 1);
-        Ok(self.spaces.len() - 1)
+        self.by_type.insert(kind, space);
+        Ok(space)
     }
 
     /// Blocks of its own for one object.
     #[cold]
-    fn take_large(&mut self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
-        if self.closed {
-            return Err(Exhausted::Closed);
-        }
+    fn take_large(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Exhausted> {
+        let Wanted { descriptor, cell_size, .. } = wanted;
         self.larges.try_reserve(1).map_err(|_| Exhausted::System)?;
-        let block = self.pool.take_run(bytes)?;
-        block.begin_run(core::ptr::from_ref(descriptor).cast(), bytes, descriptor.drops);
+        let block = self.pool.take_run(cell_size)?;
+        block.begin_run(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops);
         self.larges.push(block);
-        self.pacing.allocated += bytes;
+        self.pacing.allocated += cell_size;
         Ok(block.base())
     }
 
@@ -177,7 +165,7 @@ impl Core {
     pub(crate) fn retire_cursors(&mut self) {
         for cursor in self.cursors.serving() {
             cursor.write_back();
-            *cursor = Cursor::new(0, 0);
+            *cursor = Cursor::new(0, 0, false);
         }
         for space in &mut self.spaces {
             if let Some(mut cursor) = space.parked.take() {
@@ -204,9 +192,9 @@ impl Core {
         self.finalizers.release_if_unused();
         self.marker.shrink(0);
         for space in &mut self.spaces {
-            space.blocks.shrink_to_fit();
+            shrink(&mut space.blocks, 0);
         }
-        self.larges.shrink_to_fit();
+        shrink(&mut self.larges, 0);
     }
 
     /// The statistics as of now.
@@ -232,10 +220,45 @@ impl Core {
     }
 }
 
-/// What names the cursor of a type and size class.
-#[inline(always)]
-fn key(descriptor: &'static Descriptor, class: usize) -> usize {
-    core::ptr::from_ref(descriptor).addr() + class
+/// A cell for an object of a type.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    descriptor: &'static Descriptor,
+    /// The size class, of objects with a length of their own.
+    class: usize,
+    /// Bytes of the cell; more than [`LARGEST_CELL`] for an object with blocks of its own.
+    cell_size: usize,
+}
+
+/// Why there is no cell yet.
+pub(crate) enum Refused {
+    Exhausted(Exhausted),
+    /// The block is to be swept while nobody borrows the state, since that runs the user's code, and then handed to
+    /// [`Core::swept`].
+    Unswept {
+        block: Block,
+        space: u32,
+    },
+}
+
+impl Wanted {
+    /// A cell for an object of a sized type.
+    #[inline(always)]
+    pub(crate) const fn sized(descriptor: &'static Descriptor) -> Self {
+        Self { descriptor, class: 0, cell_size: descriptor.cell_size }
+    }
+
+    /// A cell for an object of so many bytes, of a type whose objects have a length of their own.
+    pub(crate) fn with_bytes(descriptor: &'static Descriptor, bytes: usize) -> Self {
+        let (class, cell_size) = size_class(bytes, descriptor.align).unwrap_or((CLASSES, bytes.max(LARGEST_CELL + 1)));
+        Self { descriptor, class, cell_size }
+    }
+
+    /// What names the cursor of the type and size class.
+    #[inline(always)]
+    fn key(self) -> usize {
+        core::ptr::from_ref(self.descriptor).addr() + self.class
+    }
 }
 
 /// The smallest size class that holds `bytes` and whose cells are all aligned to `align`: its number and cell size.

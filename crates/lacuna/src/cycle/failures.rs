@@ -52,6 +52,13 @@ impl Failures {
         }
     }
 
+    /// Adds what was recorded elsewhere.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.total += other.total;
+        let room = WAITING - self.waiting.len();
+        self.waiting.extend(other.waiting.into_iter().take(room));
+    }
+
     /// What waits to be reported.
     pub(crate) fn take(&mut self) -> Vec<Failure> {
         core::mem::take(&mut self.waiting)

@@ -6,12 +6,14 @@
 //!   or as the address of its box, until it is taken.
 #![allow(unsafe_code)]
 
+use alloc::alloc::alloc;
 use alloc::boxed::Box;
+use core::alloc::Layout;
 use core::any::Any;
 use core::mem::{ManuallyDrop, MaybeUninit};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
-use crate::object::edges::EdgeList;
+use crate::object::edges::{EdgeList, HeldRoot};
 use crate::object::trace::Trace;
 
 /// A value that is called once with the heap.
@@ -29,6 +31,9 @@ pub(crate) trait Call: 'static {
 
     /// Lists the roots that the payload holds.
     fn list_edges(&self, list: &mut EdgeList);
+
+    /// Looks for a root that the payload holds.
+    fn find(&self, root: &mut HeldRoot);
 }
 
 /// A payload and the function that gets it.
@@ -54,6 +59,10 @@ impl<C: 'static, P: Trace + 'static> Call for WithFunction<C, P> {
 
     fn list_edges(&self, list: &mut EdgeList) {
         self.payload.trace(list);
+    }
+
+    fn find(&self, root: &mut HeldRoot) {
+        self.payload.trace(root);
     }
 }
 
@@ -81,6 +90,10 @@ impl<C: 'static, P: Trace + 'static, F: FnOnce(&mut C, P) + 'static> Call for Wi
 
     fn list_edges(&self, list: &mut EdgeList) {
         self.payload.trace(list);
+    }
+
+    fn find(&self, root: &mut HeldRoot) {
+        self.payload.trace(root);
     }
 }
 
@@ -149,17 +162,32 @@ unsafe fn peek<'a, T: Erased>(words: *const Words) -> &'a T {
     }
 }
 
+/// A box to be filled, if there is memory for it.
+fn try_box<T>() -> Option<Box<MaybeUninit<T>>> {
+    let layout = Layout::new::<T>();
+    let place = match layout.size() {
+        0 => NonNull::dangling(),
+        // SAFETY: the layout has more than zero bytes.
+        _ => NonNull::new(unsafe { alloc(layout) }.cast::<MaybeUninit<T>>())?,
+    };
+    // SAFETY: the place was allocated as a box of a `T` is, or dangles as one of no bytes does.
+    Some(unsafe { Box::from_raw(place.as_ptr()) })
+}
+
 impl Callback {
-    pub(crate) fn new<T: Call>(value: T) -> Self {
+    /// A callback, or the value if there is no memory for it.
+    pub(crate) fn new<T: Call>(value: T) -> Result<Self, T> {
         let mut words: Words = [const { MaybeUninit::uninit() }; WORDS];
         if T::INLINE {
             // SAFETY: the value fits into the words, which are aligned for it.
             unsafe { words.as_mut_ptr().cast::<T>().write(value) };
         } else {
+            let Some(boxed) = try_box() else { return Err(value) };
+            let boxed = Box::write(boxed, value);
             // SAFETY: a box is one word.
-            unsafe { words.as_mut_ptr().cast::<Box<T>>().write(Box::new(value)) };
+            unsafe { words.as_mut_ptr().cast::<Box<T>>().write(boxed) };
         }
-        Self { words, table: T::TABLE }
+        Ok(Self { words, table: T::TABLE })
     }
 
     /// Runs the callback.
@@ -218,6 +246,7 @@ mod tests {
                 function: |seen: &mut Vec<P>, payload| seen.push(payload),
                 payload: payload.clone(),
             })
+            .unwrap_or_else(|_| panic!("there is memory"))
         };
         let mut seen: Vec<P> = Vec::new();
         make().call(&mut seen);

@@ -19,6 +19,7 @@ use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::error::Exhausted;
 use crate::object::descriptor::ObjectRef;
 
 /// Bytes of a page, and its alignment: what leads from a slot to the page's header.
@@ -49,6 +50,8 @@ impl HeapId {
 
 /// The slots of one heap's roots, and what outlives the heap while roots do.
 pub(crate) struct RootTable {
+    /// The pointer that the allocator returned for the table, which alone may free it.
+    this: Cell<Option<NonNull<RootTable>>>,
     id: HeapId,
     free: Cell<*mut u8>,
     taken: Cell<usize>,
@@ -80,6 +83,7 @@ impl TableOwner {
 
     fn with_id(id: HeapId) -> Self {
         let table = RootTable {
+            this: Cell::new(None),
             id,
             free: Cell::new(END),
             taken: Cell::new(0),
@@ -87,7 +91,9 @@ impl TableOwner {
             heap_lives: Cell::new(true),
             draining: Cell::new(false),
         };
-        Self(NonNull::from(Box::leak(Box::new(table))))
+        let table = Self(NonNull::from(Box::leak(Box::new(table))));
+        table.this.set(Some(table.0));
+        table
     }
 }
 
@@ -144,13 +150,17 @@ impl RootTable {
         self.pages.borrow().len() * PAGE
     }
 
+    fn this(&self) -> NonNull<Self> {
+        self.this.get().expect("it is set when the table is made")
+    }
+
     /// Marks the begin of a drain, until the value is dropped; `None` if one is under way.
     pub(crate) fn begin_drain(&self) -> Option<DrainGuard> {
         if self.draining.replace(true) {
             return None;
         }
         self.taken.set(self.taken.get() + 1);
-        Some(DrainGuard(NonNull::from(self)))
+        Some(DrainGuard(self.this()))
     }
 
     /// Whether a drain is under way.
@@ -161,8 +171,8 @@ impl RootTable {
     /// A slot that keeps `object` alive.
     #[inline]
     pub(crate) fn take(&self, object: ObjectRef) -> RootSlot {
-        if self.free.get() == END {
-            self.grow();
+        if self.free.get() == END && self.grow().is_err() {
+            handle_alloc_error(Layout::new::<Page>());
         }
         let slot = self.free.get().map_addr(|addr| addr & !1).cast::<Cell<*mut u8>>();
         // SAFETY: [INV-ROOT-3] the list of free slots holds addresses of slots in live pages, and it is not empty.
@@ -173,16 +183,22 @@ impl RootTable {
         RootSlot(slot)
     }
 
+    /// Makes room for one more slot, so that the next [`take`](Self::take) cannot fail.
+    #[inline]
+    pub(crate) fn reserve(&self) -> Result<(), Exhausted> {
+        if self.free.get() == END { self.grow() } else { Ok(()) }
+    }
+
     #[cold]
     #[inline(never)]
-    fn grow(&self) {
-        let layout = Layout::new::<Page>();
+    fn grow(&self) -> Result<(), Exhausted> {
+        self.pages.borrow_mut().try_reserve(1).map_err(|_| Exhausted::System)?;
         // SAFETY: a page has more than zero bytes.
-        let Some(page) = NonNull::new(unsafe { alloc(layout) }.cast::<Page>()) else { handle_alloc_error(layout) };
+        let page = NonNull::new(unsafe { alloc(Layout::new::<Page>()) }.cast::<Page>()).ok_or(Exhausted::System)?;
         // SAFETY: the allocation has the size and alignment of a page, and is written before anyone else sees it.
         // Each slot leads to the next, and the last to the end; the first is where the list begins.
         unsafe {
-            (&raw mut (*page.as_ptr()).table).write(NonNull::from(self));
+            (&raw mut (*page.as_ptr()).table).write(self.this());
             let slots = (&raw mut (*page.as_ptr()).slots).cast::<Cell<*mut u8>>();
             let mut next = END;
             for index in (0..SLOTS).rev() {
@@ -193,6 +209,7 @@ impl RootTable {
             self.free.set(next);
         }
         self.pages.borrow_mut().push(page);
+        Ok(())
     }
 
     /// The objects that roots keep alive.

@@ -227,13 +227,14 @@ impl WeakSlots {
     /// Kills the short weak references of a slot.
     pub(crate) fn clear_short(&mut self, index: SlotIndex) {
         let slot = &mut self.slots[index];
-        if slot.generation == LAST_GENERATION {
-            return;
-        }
-        slot.generation += 1;
-        match slot.extension() {
-            Some(extension) => self.extensions[extension].ahead += 1,
-            None => slot.extra += 1,
+        let ahead = match slot.extension() {
+            Some(extension) => &mut self.extensions[extension].ahead,
+            None => &mut slot.extra,
+        };
+        // At the end of the range there are no references of the last generation: `generation` hands none out.
+        if slot.generation < LAST_GENERATION && *ahead < EXTENDED - 1 {
+            slot.generation += 1;
+            *ahead += 1;
         }
     }
 

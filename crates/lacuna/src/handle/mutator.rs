@@ -1,8 +1,8 @@
 //! [`Mutator`]: what a program does inside a scope.
 //!
 //! - `[INV-MUT-1]` The [`Core`] is borrowed from its cell only within functions of this file and for steps during which
-//!   no user code runs that could reach the same mutator. `Drop` implementations of dead objects may run while cells are
-//!   taken; they are `'static`, so they hold no mutator, and a heap that they could reach is borrowed exclusively.
+//!   no user code runs. `Drop` implementations of dead objects may run while a cell is looked for, and can reach the
+//!   mutator, through a scoped thread-local for one: the state is not borrowed then.
 //! - `[INV-MUT-2]` A `Mutator<'gc>` is the mutator of the heap that `'gc` names, which is borrowed exclusively as long as
 //!   `'gc` lasts.
 #![allow(unsafe_code)]
@@ -16,7 +16,9 @@ use super::cleanup::Cleanup;
 use super::guard::Guard;
 use super::root::Root;
 use super::weak::{Weak, WeakId, WeakLong};
-use crate::cycle::core::Core;
+use crate::cycle::core::{Core, Refused, Wanted};
+use crate::cycle::failures::Failures;
+use crate::cycle::sweep;
 use crate::edges::callback::{Call, Callback, WithFunction};
 use crate::edges::finalizers::{Action, RegistrationId};
 use crate::edges::roots::{HeapId, RootSlot, RootTable};
@@ -24,7 +26,7 @@ use crate::edges::weak::Kind;
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure};
 use crate::heap::Heap;
 use crate::object::descriptor::{Descriptor, ObjectRef};
-use crate::object::edges::EdgeList;
+use crate::object::edges::HeldRoot;
 use crate::object::gc::{Brand, Gc};
 use crate::object::sequence::{self, WithTail};
 use crate::object::trace::{Object, Stored, Trace};
@@ -136,13 +138,35 @@ impl<'gc> Mutator<'gc> {
     /// A cell for a `T`. The caller writes the value before anything else happens.
     #[inline(always)]
     fn take_cell<T: Trace>(&self) -> Result<NonNull<u8>, Exhausted> {
-        self.with(|core| {
+        let wanted = const { Wanted::sized(<T as Stored>::DESCRIPTOR) };
+        let cell = self.with(|core| {
             if const { <T as Stored>::DESCRIPTOR.cell_size % 16 == 8 } {
-                core.take_cell::<true>(<T as Stored>::DESCRIPTOR)
+                core.take_cell::<true>(wanted)
             } else {
-                core.take_cell::<false>(<T as Stored>::DESCRIPTOR)
+                core.take_cell::<false>(wanted)
             }
-        })
+        });
+        match cell {
+            Some(cell) => Ok(cell),
+            None => self.find_cell(wanted),
+        }
+    }
+
+    /// A cell, from wherever there is one. Sweeps blocks on the way, which runs `Drop` of dead objects: that code may
+    /// reach this mutator, so the state is not borrowed meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn find_cell(&self, wanted: Wanted) -> Result<NonNull<u8>, Exhausted> {
+        loop {
+            let (block, space) = match self.with(|core| core.find_cell(wanted)) {
+                Ok(cell) => return Ok(cell),
+                Err(Refused::Exhausted(reason)) => return Err(reason),
+                Err(Refused::Unswept { block, space }) => (block, space),
+            };
+            let mut failures = Failures::default();
+            sweep::drop_dead(block, &mut failures, self.with(|core| core.config.zeal));
+            self.with(|core| core.swept(space, block, failures));
+        }
     }
 
     #[cold]
@@ -225,6 +249,14 @@ impl<'gc> Mutator<'gc> {
         }
     }
 
+    fn take_cell_with_bytes(&self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
+        let wanted = Wanted::with_bytes(descriptor, bytes);
+        match self.with(|core| core.take_cell::<false>(wanted)) {
+            Some(cell) => Ok(cell),
+            None => self.find_cell(wanted),
+        }
+    }
+
     fn sequence<H: Trace, T: Trace, I: ExactSizeIterator<Item = T>>(
         &self,
         header: H,
@@ -233,7 +265,7 @@ impl<'gc> Mutator<'gc> {
     ) -> Result<NonNull<u8>, (H, I, Exhausted)> {
         let length = elements.len();
         let cell = match sequence::checked_bytes::<H, T>(length) {
-            Some(bytes) => self.with(|core| core.take_sized_cell(descriptor, bytes)),
+            Some(bytes) => self.take_cell_with_bytes(descriptor, bytes),
             None => Err(Exhausted::System),
         };
         match cell {
@@ -265,7 +297,7 @@ impl<'gc> Mutator<'gc> {
     /// If there is no memory, or the heap is at its limit.
     pub fn try_alloc_str(&self, text: &str) -> Result<Gc<'gc, str>, Exhausted> {
         let bytes = sequence::checked_bytes::<(), u8>(text.len()).ok_or(Exhausted::System)?;
-        let cell = self.with(|core| core.take_sized_cell(<str>::DESCRIPTOR, bytes))?;
+        let cell = self.take_cell_with_bytes(<str>::DESCRIPTOR, bytes)?;
         // SAFETY: the cell is unused and has room for the bytes; then it holds a string.
         unsafe {
             sequence::fill_bytes(cell, text.as_bytes());
@@ -365,6 +397,8 @@ impl<'gc> Mutator<'gc> {
 
     /// Cancels a cleanup. See [`Heap::cancel`].
     pub fn cancel<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<P> {
+        // A panic runs the user's hook, so it is not raised while the state is borrowed.
+        assert!(self.roots().id() == cleanup.heap, "{}", crate::error::WrongHeap);
         let callback = self.with(|core| cancel(core, cleanup))?;
         // SAFETY: the cleanup of this id was registered with a payload of this type.
         Some(unsafe { callback.into_payload() })
@@ -414,12 +448,12 @@ pub(crate) fn prepare<C: Call>(
     target: ObjectRef,
     call: C,
 ) -> Result<Callback, RegisterError<C::Payload>> {
-    let mut held = EdgeList::default();
-    call.list_edges(&mut held);
-    if held.rooted_in(heap).any(|cell| cell == target.cell()) {
+    let mut held = HeldRoot::of(heap, target.cell());
+    call.find(&mut held);
+    if held.found {
         return Err(RegisterError::new(call.into_payload(), RegisterFailure::SelfRetention));
     }
-    Ok(Callback::new(call))
+    Callback::new(call).map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
 }
 
 /// Registers a callback, or gives it back. Its payload is the caller's business.

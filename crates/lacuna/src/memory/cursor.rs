@@ -28,18 +28,25 @@ pub(crate) struct Cursor {
     pub(crate) block: Option<Block>,
     /// The word of `block` after the current one.
     pub(crate) next_word: usize,
-    pub(crate) space: usize,
+    pub(crate) space: u32,
+    /// Whether the values in its blocks are dropped, so that their allocated bits have to be kept.
+    drops: bool,
 }
 
 impl Cursor {
     /// A cursor without cells.
-    pub(crate) const fn new(key: usize, space: usize) -> Self {
-        Self { key, free: 0, halves: 0, base: NonNull::dangling(), taken: 0, block: None, next_word: 0, space }
+    pub(crate) const fn new(key: usize, space: u32, drops: bool) -> Self {
+        Self { key, free: 0, halves: 0, base: NonNull::dangling(), taken: 0, block: None, next_word: 0, space, drops }
     }
 
     /// Which type and size class it serves; 0 while it serves none.
     pub(crate) fn key(&self) -> usize {
         self.key
+    }
+
+    /// Whether it has no cell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free == 0
     }
 
     /// Takes a cell. `HALVES`: the cell size is an odd multiple of 8.
@@ -71,6 +78,9 @@ impl Cursor {
 
     /// Records the cells handed out of the current word in the block's allocated bits, if it has them.
     pub(crate) fn write_back(&mut self) {
+        if !self.drops {
+            return;
+        }
         let handed_out = core::mem::replace(&mut self.taken, self.free) & !self.free;
         if handed_out != 0
             && let Some(allocated) = self.block.and_then(Block::allocated)
@@ -88,7 +98,7 @@ pub(crate) struct CursorTable([Cursor; ENTRIES]);
 
 impl CursorTable {
     pub(crate) const fn new() -> Self {
-        Self([Cursor::new(0, 0); ENTRIES])
+        Self([Cursor::new(0, 0, false); ENTRIES])
     }
 
     /// The place of a key. Keys are multiples of 64, plus a size class: neighbours get neighbouring places.
@@ -119,13 +129,13 @@ impl CursorTable {
     }
 
     /// The place where the cursor of a space is.
-    pub(crate) fn place_of_space(&self, space: usize) -> Option<usize> {
+    pub(crate) fn place_of_space(&self, space: u32) -> Option<usize> {
         self.0.iter().position(|cursor| cursor.key != 0 && cursor.space == space)
     }
 
     /// Leaves a place empty and returns the cursor that was there.
     pub(crate) fn remove(&mut self, place: usize) -> Option<Cursor> {
-        let cursor = core::mem::replace(&mut self.0[place], Cursor::new(0, 0));
+        let cursor = core::mem::replace(&mut self.0[place], Cursor::new(0, 0, false));
         (cursor.key != 0).then_some(cursor)
     }
 

@@ -13,5 +13,6 @@ pub(crate) mod cursor;
 pub(crate) mod huge_pages;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
+pub(crate) mod shrink;
 pub(crate) mod space;
 pub(crate) mod table;

@@ -20,8 +20,19 @@ pub(crate) struct Space {
     pub(crate) blocks: Vec<Block>,
     /// Position in `blocks` of the first that no cursor has passed since the last collection.
     next: usize,
+    /// Blocks before it that were swept after cursors had passed them by.
+    ready: Vec<Block>,
     /// The space's cursor while it has no place in the cursor table.
     pub(crate) parked: Option<Cursor>,
+}
+
+/// What came of refilling a cursor.
+pub(crate) enum Refill {
+    /// It has cells. In the blocks that it entered for them, so many bytes were free.
+    Filled { entered: usize },
+    /// The next block still holds dead values. It has to be swept, which runs the user's code, and be
+    /// [given back](Space::swept); until then no cursor enters it.
+    Unswept(Block),
 }
 
 impl Space {
@@ -34,62 +45,75 @@ impl Space {
             starts: CellStarts::new(cell_size, cells),
             blocks: Vec::new(),
             next: 0,
+            ready: Vec::new(),
             parked: None,
         }
     }
 
-    /// Gives an empty cursor of this space free cells, from its block, from the space's next blocks, or from a block
-    /// of the pool. Returns the bytes of free cells of the blocks that it entered on the way.
-    ///
-    /// `sweep` is called on blocks that still hold dead values.
-    pub(crate) fn refill(
-        &mut self,
-        cursor: &mut Cursor,
-        pool: &mut Pool,
-        sweep: &mut dyn FnMut(Block),
-    ) -> Result<usize, Exhausted> {
+    /// Moves a cursor without cells on to the next free ones of its block; says whether there are any.
+    #[inline]
+    pub(crate) fn next_word(&self, cursor: &mut Cursor) -> bool {
         cursor.write_back();
-        let mut entered = 0;
-        loop {
-            if let Some(block) = cursor.block {
-                for (word, marks) in block.marks().iter().enumerate().skip(cursor.next_word) {
-                    let free = self.starts.granules[word] & !marks.get();
-                    if free != 0 {
-                        cursor.enter_word(word, free, self.starts.halves[word]);
-                        return Ok(entered);
-                    }
-                }
-                cursor.next_word = BLOCK_WORDS;
+        let Some(block) = cursor.block else { return false };
+        for (word, marks) in block.marks().iter().enumerate().skip(cursor.next_word) {
+            let free = self.starts.granules[word] & !marks.get();
+            if free != 0 {
+                cursor.enter_word(word, free, self.starts.halves[word]);
+                return true;
             }
-            let block = match self.blocks.get(self.next) {
-                Some(&block) => block,
-                None => {
+        }
+        cursor.next_word = BLOCK_WORDS;
+        false
+    }
+
+    /// Gives a cursor without cells free ones, from its block, from the space's next blocks, or from a block of the pool.
+    pub(crate) fn refill(&mut self, cursor: &mut Cursor, pool: &mut Pool) -> Result<Refill, Exhausted> {
+        let mut entered = 0;
+        while !self.next_word(cursor) {
+            let block = match (self.ready.pop(), self.blocks.get(self.next)) {
+                (Some(block), _) => block,
+                (None, Some(&block)) => {
+                    self.next += 1;
+                    block
+                }
+                (None, None) => {
                     self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
                     let block = pool.take_block()?;
                     block.format(self.kind, self.cell_size, self.drops);
                     self.blocks.push(block);
+                    self.next += 1;
                     block
                 }
             };
-            self.next += 1;
             if block.info().unswept.get() {
-                sweep(block);
+                return Ok(Refill::Unswept(block));
             }
             entered += (block.capacity() - block.info().live.get() as usize) * self.cell_size;
             cursor.block = Some(block);
             cursor.next_word = 0;
+        }
+        Ok(Refill::Filled { entered })
+    }
+
+    /// Takes a block back that [`Self::refill`] found unswept and that has been swept since. If there is no memory to
+    /// remember it, its cells stay unused until the next collection.
+    pub(crate) fn swept(&mut self, block: Block) {
+        if self.ready.try_reserve(1).is_ok() {
+            self.ready.push(block);
         }
     }
 
     /// Lets cursors pass all blocks again, after a collection has told their free cells.
     pub(crate) fn rewind(&mut self) {
         self.next = 0;
+        self.ready.clear();
         self.parked = None;
     }
 
     /// Lets no cursor pass a block before the next collection: which of their cells are free is not known.
     pub(crate) fn exhaust(&mut self) {
         self.next = self.blocks.len();
+        self.ready.clear();
         self.parked = None;
     }
 }

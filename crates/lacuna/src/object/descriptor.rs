@@ -15,7 +15,6 @@ use super::trace::{Object, Stored, Trace};
 use crate::memory::bitmap::GRANULE;
 use crate::memory::block::Block;
 use crate::memory::chunk::kind_of;
-use crate::memory::space::LARGEST_CELL;
 
 /// How the cells of one type are laid out, traced and dropped.
 ///
@@ -217,11 +216,6 @@ impl Descriptor {
             type_name: type_name::<O>,
             type_id,
         }
-    }
-
-    /// Whether an object of a sized type is too large for a cell of a block.
-    pub(crate) const fn is_large(&self) -> bool {
-        self.cell_size > LARGEST_CELL
     }
 }
 

@@ -97,18 +97,17 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
 #[macro_export]
 macro_rules! trace_dyn {
     ($name:ident<$brand:lifetime>) => {
-        $crate::trace_dyn!(@ $brand, dyn $name<$brand> + $brand, dyn $name<'a> + 'a);
+        $crate::trace_dyn!(@ $brand, dyn $name<$brand> + $brand, dyn $name<'__other> + '__other);
     };
     ($name:ident) => {
-        $crate::trace_dyn!(@ 'gc, dyn $name + 'gc, dyn $name + 'a);
+        $crate::trace_dyn!(@ 'gc, dyn $name + 'gc, dyn $name + '__other);
     };
     (@ $brand:lifetime, $here:ty, $there:ty) => {
         // SAFETY: a trait object is only reached through metadata that was made from a pointer to it.
-        #[allow(unsafe_code)]
         const _: () = {
             unsafe impl<$brand> $crate::Object for $here {
                 type Metadata = $crate::__private::Fat;
-                type Of<'a> = $there;
+                type Of<'__other> = $there;
                 const EDGES: bool = true;
                 unsafe fn object(
                     _: ::core::ptr::NonNull<u8>,

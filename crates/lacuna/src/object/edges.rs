@@ -33,6 +33,30 @@ impl EdgeList {
     }
 }
 
+/// Whether a value holds a root of one object. Lists nothing, so that it needs no memory.
+pub(crate) struct HeldRoot {
+    heap: *const (),
+    target: NonNull<u8>,
+    pub(crate) found: bool,
+}
+
+impl HeldRoot {
+    /// Looks for roots of the object in the cell, of the heap that the first names.
+    pub(crate) fn of(heap: *const (), target: NonNull<u8>) -> Self {
+        Self { heap, target, found: false }
+    }
+}
+
+impl sealed::Sealed for HeldRoot {}
+
+impl Visitor for HeldRoot {
+    fn edge<T: ?Sized + Object>(&mut self, _: Gc<'_, T>) {}
+
+    fn rooted(&mut self, heap: *const (), target: NonNull<u8>) {
+        self.found |= heap == self.heap && target == self.target;
+    }
+}
+
 /// Whether a value holds any edge.
 #[derive(Default)]
 pub(crate) struct AnyEdge(pub(crate) bool);

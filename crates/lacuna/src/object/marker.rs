@@ -12,6 +12,7 @@ use super::gc::Gc;
 use super::trace::{Object, Visitor, sealed};
 use crate::memory::chunk::{kind_of, mark};
 use crate::memory::prefetch::prefetch;
+use crate::memory::shrink::shrink;
 
 /// The rest of an array of which a piece was traced.
 struct Piece {
@@ -44,8 +45,8 @@ impl Marker {
 
     /// Gives back what a large heap made the queue grow to.
     pub(crate) fn shrink(&mut self, entries: usize) {
-        self.stack.shrink_to(entries.max(RESERVE));
-        self.pieces.shrink_to(RESERVE);
+        shrink(&mut self.stack, entries.max(RESERVE));
+        shrink(&mut self.pieces, RESERVE);
     }
 
     /// Marks an object and queues it.

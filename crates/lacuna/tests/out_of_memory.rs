@@ -1,0 +1,431 @@
+//! The global allocator has nothing to give: at the n-th request, for every n, and from the n-th on.
+//!
+//! What can fail says so and gives everything back; a collection needs no memory; and the heap is sound afterwards. A
+//! request that aborts the process would end this test binary, so each scenario runs in a process of its own, and the
+//! one that ends it is named.
+#![allow(unsafe_code, reason = "a global allocator is unsafe to write")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::process::Command;
+use std::rc::Rc;
+
+use lacuna::{
+    AutoDrain, Budget, Config, Exhausted, Gc, GcCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak, WeakLong,
+};
+
+thread_local! {
+    /// Requests of this thread that are granted before one is refused.
+    static GRANTED: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether all that follow are refused as well.
+    static FOR_EVER: Cell<bool> = const { Cell::new(false) };
+    static REFUSED: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Failing;
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+/// Whether the next request of this thread is refused.
+fn refuses() -> bool {
+    let refuses = match GRANTED.get() {
+        None => false,
+        Some(0) => {
+            if !FOR_EVER.get() {
+                GRANTED.set(None);
+            }
+            true
+        }
+        Some(granted) => {
+            GRANTED.set(Some(granted - 1));
+            false
+        }
+    };
+    REFUSED.set(REFUSED.get() + usize::from(refuses));
+    refuses
+}
+
+// SAFETY: passes everything on to the system's allocator, or returns null, which is allowed at any time.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if refuses() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if refuses() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if refuses() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) };
+    }
+}
+
+/// Runs a step with an allocator that refuses the request after so many. Returns how many were refused.
+fn refusing(granted: usize, for_ever: bool, step: impl FnOnce()) -> usize {
+    REFUSED.set(0);
+    FOR_EVER.set(for_ever);
+    GRANTED.set(Some(granted));
+    step();
+    GRANTED.set(None);
+    REFUSED.get()
+}
+
+/// Names the scenario that a child process runs.
+const SCENARIO: &str = "LACUNA_OUT_OF_MEMORY";
+
+/// Runs `scenario` with refusals at each request until it makes none that is refused; in a process of its own, which is
+/// this test in this binary.
+fn at_each_request(test: &str, scenario: impl Fn(usize, bool) -> usize) {
+    if std::env::var(SCENARIO).as_deref() == Ok(test) {
+        for for_ever in [false, true] {
+            let mut granted = 0;
+            loop {
+                eprintln!("request {granted} is refused, and all after it: {for_ever}");
+                if scenario(granted, for_ever) == 0 {
+                    break;
+                }
+                granted += 1;
+                assert!(granted < 5000, "the scenario does not end");
+            }
+            println!("the scenario makes {granted} requests");
+        }
+        return;
+    }
+    assert!(std::env::var(SCENARIO).is_err(), "the child runs one test");
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(SCENARIO, test)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8_lossy(&child.stderr).into_owned();
+    let last: Vec<_> = lines.lines().rev().take(12).collect();
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "the child ran no test");
+    assert!(child.status.success(), "{}: {}", child.status, last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+}
+
+#[derive(Trace)]
+struct Node<'gc> {
+    id: usize,
+    next: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+}
+
+/// Counts its drop.
+struct Counted(Rc<Cell<usize>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn allocations_that_can_fail_give_the_value_back() {
+    at_each_request("allocations_that_can_fail_give_the_value_back", |granted, for_ever| {
+        let drops = Rc::new(Cell::new(0));
+        let mut values: Vec<_> = (0..8).map(|_| Opaque(Counted(Rc::clone(&drops)))).collect();
+        let (mut rooted, mut back) = (Vec::with_capacity(8), Vec::with_capacity(8));
+        let mut others = (Vec::with_capacity(8), Vec::with_capacity(8));
+        let bytes = vec![7_u8; 10_000];
+        let mut heap = Heap::new();
+        let refused = refusing(granted, for_ever, || {
+            while let Some(value) = values.pop() {
+                match heap.try_alloc(value) {
+                    Ok(root) => rooted.push(root),
+                    Err(error) => {
+                        assert_eq!(error.reason(), Exhausted::System);
+                        back.push(error.into_value());
+                    }
+                }
+                if let Ok(root) = heap.try_alloc([1_u8; 9000]) {
+                    others.0.push(root);
+                }
+                if let Ok(root) = heap.try_alloc(values.len()) {
+                    others.1.push(root);
+                }
+            }
+            heap.enter(|cx| {
+                let _ = cx.try_alloc_str("text").map(|text| assert_eq!(&*text, "text"));
+                let _ = cx
+                    .try_alloc_slice(bytes.iter().map(|&byte| u16::from(byte)))
+                    .map(|slice| assert_eq!(slice[9999], 7));
+                let _ = cx.try_alloc((1_u64, 2_u64)).map(|pair| assert_eq!(pair.1, 2));
+            });
+        });
+        assert_eq!(rooted.len() + back.len(), 8);
+        assert_eq!(drops.get(), 0, "no value is lost");
+        heap.verify().unwrap();
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, rooted.len() + others.0.len() + others.1.len());
+        heap.verify().unwrap();
+        drop((rooted, others));
+        heap.collect();
+        assert_eq!(drops.get(), 8 - back.len());
+        assert_eq!(heap.stats().live_objects, 0);
+        refused
+    });
+}
+
+#[test]
+fn registrations_that_fail_give_the_payload_back() {
+    at_each_request("registrations_that_fail_give_the_payload_back", |granted, for_ever| {
+        let ran: Opaque<Rc<Cell<usize>>> = Opaque::default();
+        let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+        let objects: Vec<_> = (0..40).map(|id| heap.alloc(id)).collect();
+        let held = heap.alloc(String::from("held"));
+        let mut payloads: Vec<_> = (0..40).map(|id| ([id; 20], held.clone(), ran.clone())).collect();
+        let (mut armed, mut back, mut guarded) = (0, Vec::with_capacity(40), 0);
+        type Payload = ([i32; 20], Root<String>, Opaque<Rc<Cell<usize>>>);
+        fn callback(heap: &mut Heap, (id, held, ran): Payload) {
+            assert_eq!((heap.get(&held).as_str(), id[19]), ("held", id[0]));
+            ran.set(ran.get() + 1);
+        }
+        let refused = refusing(granted, for_ever, || {
+            for (index, object) in objects.iter().enumerate() {
+                match heap.cleanup(object, payloads.pop().unwrap(), callback) {
+                    Ok(_) => armed += 1,
+                    Err(error) => {
+                        assert_eq!(error.reason(), RegisterFailure::OutOfMemory);
+                        back.push(error.into_payload());
+                    }
+                }
+                if index % 2 == 0 {
+                    match heap.guard(object, 0) {
+                        Ok(_) => guarded += 1,
+                        Err(error) => assert_eq!(error.reason(), RegisterFailure::OutOfMemory),
+                    }
+                }
+            }
+        });
+        heap.verify().unwrap();
+        assert_eq!(heap.stats().armed, armed + guarded);
+        drop(objects);
+        heap.collect();
+        assert_eq!(heap.stats().queued_guardians, guarded);
+        while heap.next_guarded().is_some() {}
+        heap.collect();
+        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, armed);
+        assert_eq!((ran.get(), armed + back.len()), (armed, 40));
+        heap.verify().unwrap();
+        refused
+    });
+}
+
+#[test]
+fn a_registration_that_fails_does_not_bring_an_old_id_back() {
+    at_each_request("a_registration_that_fails_does_not_bring_an_old_id_back", |granted, for_ever| {
+        let mut heap = Heap::new();
+        let object = heap.alloc(0_u8);
+        let old: Vec<_> = (0..3)
+            .map(|round| {
+                let id = heap.cleanup(&object, round, |_, _: u64| ()).unwrap();
+                heap.cancel(id);
+                id
+            })
+            .collect();
+        heap.collect(); // gives the table back
+        let refused = refusing(granted, for_ever, || {
+            let _ = heap.cleanup(&object, (), |_, ()| ()).map(|id| heap.cancel(id));
+            let _ = heap.guard(&object, 0).map(|guard| heap.unguard(guard));
+        });
+        heap.collect();
+        let new: Vec<_> = (0..3).map(|_| heap.cleanup(&object, String::from("new"), |_, _| ()).unwrap()).collect();
+        assert!(old.iter().all(|&old| !heap.is_pending(old) && heap.cancel(old).is_none()));
+        assert!(new.iter().all(|&new| heap.cancel(new).as_deref() == Some("new")));
+        refused
+    });
+}
+
+/// A heap with some of everything; a third of the observed objects is alive, a third dead, a third guarded.
+struct Populated {
+    heap: Heap,
+    roots: Vec<Root<Node<'static>>>,
+    weak: Vec<(Weak<Node<'static>>, WeakLong<Node<'static>>)>,
+    drops: Rc<Cell<usize>>,
+    ran: Opaque<Rc<RefCell<Vec<usize>>>>,
+}
+
+const OBSERVED: usize = 300;
+/// Rows, each of which leads to the next from the end of its first piece, so that when the last is reached, the rest of
+/// all the others waits: more than any reserve has room for.
+const ROWS: usize = 400;
+const ROW: usize = 140;
+/// Where the first piece of a row ends.
+const PIECE: usize = 128;
+
+#[derive(Trace)]
+struct Link<'gc> {
+    node: Gc<'gc, Node<'gc>>,
+    row: Option<Gc<'gc, [Link<'gc>]>>,
+}
+
+impl Populated {
+    fn new() -> Self {
+        let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+        // The first collection reserves what later ones need.
+        heap.collect();
+        let drops = Rc::new(Cell::new(0));
+        let ran: Opaque<Rc<RefCell<Vec<usize>>>> = Opaque(Rc::new(RefCell::new(Vec::with_capacity(OBSERVED))));
+        let mut roots: Vec<Root<Node<'static>>> = Vec::new();
+        let weak = heap.enter(|cx| {
+            let leaf = cx.alloc(Node { id: 7, next: GcCell::new(None) });
+            let mut row: Option<Gc<'_, [Link<'_>]>> = None;
+            for _ in 0..ROWS {
+                row = Some(cx.alloc_slice((0..ROW).map(|id| Link {
+                    node: cx.alloc(Node { id, next: GcCell::new(Some(leaf)) }),
+                    row: row.filter(|_| id == PIECE - 1),
+                })));
+            }
+            std::mem::forget(row.map(|row| row.root(cx)));
+            let mut weak = Vec::new();
+            for id in 0..OBSERVED {
+                let node = cx.alloc(Node { id, next: GcCell::new(Some(leaf)) });
+                weak.push((node.downgrade(cx), node.downgrade_long(cx)));
+                cx.cleanup(node, (ran.clone(), id), |_, (ran, id)| ran.borrow_mut().push(id)).unwrap();
+                match id % 3 {
+                    0 => roots.push(node.root(cx)),
+                    1 => drop(cx.alloc(Opaque(Counted(Rc::clone(&drops))))),
+                    _ => drop(cx.guard(node, id as u64).unwrap()),
+                }
+            }
+            weak
+        });
+        Self { heap, roots, weak, drops, ran }
+    }
+
+    /// Checks that everything is as after one collection.
+    fn check_collected(&mut self) {
+        let Self { heap, roots, weak, drops, ran } = self;
+        heap.verify().unwrap();
+        let live = 1 + ROWS + ROWS * ROW;
+        assert_eq!(heap.stats().live_objects, live + OBSERVED / 3 * 2);
+        assert_eq!(drops.get(), OBSERVED / 3);
+        for (id, &(short, long)) in weak.iter().enumerate() {
+            assert_eq!((heap.is_dead(short), heap.is_dead_long(long)), (id % 3 != 0, id % 3 == 1), "object {id}");
+        }
+        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, OBSERVED / 3);
+        assert!(ran.borrow().iter().eq((0..OBSERVED).rev().filter(|id| id % 3 == 1).collect::<Vec<_>>().iter()));
+        for id in (0..OBSERVED).rev().filter(|id| id % 3 == 2) {
+            assert_eq!(heap.next_guarded().unwrap().tag, id as u64);
+        }
+        for (index, root) in roots.iter().enumerate() {
+            assert_eq!(heap.with(root, |node| (node.id, node.next.get().unwrap().id)), (index * 3, 7));
+        }
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, live + OBSERVED / 3);
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_collection_without_any_memory_is_complete_all_the_same() {
+    at_each_request("a_collection_without_any_memory_is_complete_all_the_same", |granted, for_ever| {
+        let mut populated = Populated::new();
+        let before = populated.heap.stats().collections;
+        let refused = refusing(granted, for_ever, || populated.heap.collect());
+        assert_eq!(populated.heap.stats().collections, before + 1, "the reserve is enough to mark with");
+        populated.check_collected();
+        refused
+    });
+}
+
+#[test]
+fn a_first_collection_happens_or_does_not_and_nothing_in_between() {
+    at_each_request("a_first_collection_happens_or_does_not_and_nothing_in_between", |granted, for_ever| {
+        let mut heap = Heap::new();
+        let (kept, dead) = (heap.alloc(String::from("kept")), heap.alloc(String::from("dead")));
+        let weak = [heap.downgrade(&kept), heap.downgrade(&dead)];
+        heap.cleanup(&dead, (), |_, ()| ()).unwrap();
+        drop(dead);
+        let refused = refusing(granted, for_ever, || heap.collect());
+        let happened = heap.stats().collections == 1;
+        assert_eq!(weak.map(|weak| heap.is_dead(weak)), [false, happened]);
+        assert_eq!(heap.stats().queued_cleanups, usize::from(happened));
+        heap.verify().unwrap();
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 1);
+        assert_eq!(heap.get(&kept), "kept");
+        refused
+    });
+}
+
+#[test]
+fn a_drain_needs_no_memory_of_its_own() {
+    at_each_request("a_drain_needs_no_memory_of_its_own", |granted, for_ever| {
+        let mut populated = Populated::new();
+        populated.heap.collect();
+        let mut ran = 0;
+        let refused = refusing(granted, for_ever, || {
+            ran = populated.heap.drain(Budget::unlimited()).unwrap().ran;
+        });
+        assert_eq!(ran, OBSERVED / 3);
+        refused
+    });
+}
+
+#[test]
+fn dropping_roots_and_the_heap_needs_no_memory() {
+    at_each_request("dropping_roots_and_the_heap_needs_no_memory", |granted, for_ever| {
+        let populated = Populated::new();
+        let drops = Rc::clone(&populated.drops);
+        let refused = refusing(granted, for_ever, || {
+            let Populated { heap, roots, .. } = populated;
+            drop(roots);
+            drop(heap);
+        });
+        assert_eq!(drops.get(), OBSERVED / 3);
+        refused
+    });
+}
+
+#[test]
+fn what_cannot_fail_panics_without_harm() {
+    at_each_request("what_cannot_fail_panics_without_harm", |granted, for_ever| {
+        let mut heap = Heap::new();
+        let kept = heap.alloc(String::from("kept"));
+        let bytes = vec![0_u8; 100_000];
+        let asked: Rc<Cell<usize>> = Rc::default();
+        let seen = Rc::clone(&asked);
+        // The hook gives the memory back that the program has put aside.
+        heap.on_out_of_memory(move |_| {
+            GRANTED.set(None);
+            seen.set(seen.get() + 1);
+        });
+        let mut panicked = false;
+        let refused = refusing(granted, for_ever, || {
+            let step = std::panic::AssertUnwindSafe(|| {
+                heap.enter(|cx| {
+                    cx.alloc_slice(bytes.iter().copied());
+                    cx.alloc([1_u64; 30]);
+                    cx.alloc_str("text").downgrade(cx);
+                    kept.get(cx).downgrade(cx);
+                });
+            });
+            panicked = std::panic::catch_unwind(step).is_err();
+        });
+        assert_eq!(usize::from(panicked), asked.get());
+        assert_eq!(panicked, refused > 0);
+        heap.verify().unwrap();
+        heap.collect();
+        assert_eq!(heap.get(&kept), "kept");
+        assert_eq!(heap.stats().live_objects, 1);
+        refused
+    });
+}
