@@ -24,7 +24,8 @@ fn graph(order: MarkOrder, mut target: impl FnMut(usize, usize) -> usize) -> (He
         let node = |id| cx.alloc(Node { edges: GcCell::new([None; 4]), _id: id });
         let all: Vec<_> = (0..NODES as u64).map(node).collect();
         for (i, &node) in all.iter().enumerate() {
-            let edges = std::array::from_fn(|edge| Some(all[if edge == 0 { (i + 1) % NODES } else { target(i, edge) }]));
+            let edges =
+                std::array::from_fn(|edge| Some(all[if edge == 0 { (i + 1) % NODES } else { target(i, edge) }]));
             node.set(cx, |node| &node.edges, edges);
         }
         all[0].root(cx)

@@ -10,6 +10,9 @@
 //! * A skipped field has `F₁ = F₂: 'static`: nothing in it depends on the scope, so nothing in it came out of a scope.
 //! * `S` does not implement `Drop`, if it may hold edges.
 //!
+//! Nothing is proved by way of a name that the program could give another meaning, `::core` included: what is needed
+//! beyond the language itself is reached through the `Trace` that is being implemented.
+//!
 //! Equality is exact, including lifetimes: fields are compared behind `&mut`, and a type is taken from the field before
 //! anything is expected of it, since an expectation would let a `Deref` coercion answer for another type.
 
@@ -31,15 +34,16 @@ pub(crate) fn checks(subject: &Subject, generics: &Generics) -> TokenStream {
     }
 }
 
-/// If the type implements `Drop`, the two implementations conflict, and the error names the trait.
+/// If the type implements `Drop`, this conflicts with the core's implementation for such types, and the error names the
+/// trait. That it is the core's trait is proved through `Trace`, wherever the path of the core leads.
 fn refuse_drop(subject: &Subject, generics: &Generics) -> TokenStream {
-    let ident = &subject.ident;
+    let Subject { core, ident, .. } = subject;
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     quote! {
-        trait TypesWithEdgesMustNotImplementDrop {}
-        impl<AnyType: ?::core::marker::Sized + ::core::ops::Drop> TypesWithEdgesMustNotImplementDrop for AnyType {}
         #[automatically_derived]
-        impl #impl_generics TypesWithEdgesMustNotImplementDrop for #ident #ty_generics #where_clause {}
+        impl #impl_generics #core::__private::TypesWithEdgesMustNotImplementDrop for #ident #ty_generics #where_clause {
+            type Answer = #core::__private::DoesNotDrop;
+        }
     }
 }
 
@@ -53,6 +57,7 @@ fn fields_follow_the_brand(subject: &Subject, generics: &Generics) -> TokenStrea
         quote!((#stored, #moved) => { #(#proofs)* })
     });
     let rest = (subject.variants.len() != 1).then(|| quote!(_ => {}));
+    let no_drop = subject.may_hold_edges().then(|| quote!(<Self as #core::Trace>::__does_not_drop();));
     quote! {
         trait FieldsFollowTheBrand: #core::Trace {
             fn fields_follow_the_brand<#other_scope>(stored: &mut Self, moved: &mut Self::At<#other_scope>);
@@ -60,11 +65,11 @@ fn fields_follow_the_brand(subject: &Subject, generics: &Generics) -> TokenStrea
         #[automatically_derived]
         impl #impl_generics FieldsFollowTheBrand for #ident #ty_generics #where_clause {
             fn fields_follow_the_brand<#other_scope>(stored: &mut Self, moved: &mut Self::At<#other_scope>) {
-                type Exactly<F> = ::core::marker::PhantomData<fn(F) -> F>;
-                fn type_of<F>(_: &mut F) -> Exactly<F> { ::core::marker::PhantomData }
+                struct Exactly<F>(fn(F) -> F);
+                fn type_of<F>(_: &mut F) -> Exactly<F> { Exactly(|field| field) }
                 fn is<F>(_: Exactly<F>) {}
-                fn is_phantom<P: ?::core::marker::Sized>(_: Exactly<::core::marker::PhantomData<P>>) {}
                 fn is_the_same_at_every_scope<F: 'static>(_: Exactly<F>, _: Exactly<F>) {}
+                #no_drop
                 match (stored, moved) { #(#arms)* #rest }
             }
         }
@@ -82,7 +87,10 @@ fn proof(subject: &Subject, index: usize, Field { ty, kind, .. }: &Field) -> Tok
         Kind::Skipped => {
             quote_spanned!(at_field(ty)=> is_the_same_at_every_scope(#stored, #moved);)
         }
-        Kind::Phantom => quote_spanned!(at_field(ty)=> is_phantom(#stored); is_phantom(#moved);),
+        Kind::Phantom => quote_spanned! {at_field(ty)=>
+            <Self as #core::Trace>::__is_phantom(#stored.0);
+            <Self as #core::Trace>::__is_phantom(#moved.0);
+        },
     };
     quote_spanned! {at_field(ty)=>
         let (#stored, #moved) = (type_of(#stored), type_of(#moved));

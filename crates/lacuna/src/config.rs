@@ -64,14 +64,15 @@ impl Config {
     /// The bytes that the heap may take for objects, with [external bytes](crate::Heap::add_external) counted in;
     /// `None`, the default, for as many as the system gives.
     ///
-    /// Objects are accounted for by the block (16 KiB), so a limit below some hundred KiB leaves few types room.
+    /// Objects are accounted for by the block (16 KiB), so a limit below some hundred KiB leaves few types room. The heap
+    /// is collected in time to leave scopes, which do not collect, a part of the room below the limit.
     pub fn heap_limit(mut self, bytes: Option<usize>) -> Self {
         self.heap_limit = bytes;
         self
     }
 
-    /// The size in bytes below which the heap is not collected automatically. Default 32 MiB: small enough for the
-    /// third-level cache of most machines, large enough that a program with little live data hardly collects.
+    /// The size in bytes below which the heap is not collected automatically. Default 32 MiB: about a
+    /// large third-level cache, and enough that a program with little live data hardly collects.
     pub fn min_heap(mut self, bytes: usize) -> Self {
         self.min_heap = bytes;
         self

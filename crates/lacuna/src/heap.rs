@@ -361,6 +361,10 @@ impl Heap {
     }
 
     /// Whether a weak reference is alive and leads to the object of a root. Does not extend the object's life.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
     #[track_caller]
     pub fn refers_to<T: ?Sized + Object>(&self, weak: Weak<T>, root: &Root<T>) -> bool {
         let target = mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Short);

@@ -72,4 +72,5 @@ struct Readme;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::object::dynamic::{Dynamic, Fat};
+    pub use crate::object::trace::{DoesNotDrop, TypesWithEdgesMustNotImplementDrop};
 }

@@ -113,7 +113,7 @@ fn two_heaps_that_take_turns_do_not_disturb_each_other() {
         let objects: Vec<_> = (0..50).map(|id| heap.alloc([id * round; 4])).collect();
         let weak = heap.downgrade(&objects[7]);
         heap.add_external(1000);
-        if round % 7 == 0 {
+        if round.is_multiple_of(7) {
             heap.collect();
         }
         assert_eq!(heap.get(&heap.upgrade(weak).unwrap()), &[7 * round; 4]);

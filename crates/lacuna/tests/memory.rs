@@ -71,7 +71,7 @@ fn values_of_every_alignment_up_to_a_block_lie_where_they_may_and_apart() {
             assert_eq!(heap.stats().live_objects, 0);
         })*};
     }
-    check!(1 2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 16384);
+    check!(2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 16384);
 }
 
 #[test]
@@ -112,8 +112,9 @@ fn slices_of_every_length_up_to_twenty_kibibytes_hold_what_was_put_in() {
 
 #[test]
 fn objects_of_several_mebibytes_come_and_go_with_memory_of_their_own() {
+    type Cell<T> = GcCell<Option<T>>;
     #[derive(Trace)]
-    struct Link<'gc>(GcCell<Option<Gc<'gc, [GcCell<Option<Gc<'gc, Link<'gc>>>>]>>>);
+    struct Link<'gc>(Cell<Gc<'gc, [Cell<Gc<'gc, Link<'gc>>>]>>);
     let mut heap = Heap::new();
     let (first, weak) = heap.enter(|cx| {
         // An array of 12 MB that leads to a small object that leads back, and one of 5 MB of bytes.
@@ -233,7 +234,8 @@ fn at_the_limit_an_allocation_collects_and_then_gives_the_value_back() {
     };
     assert_eq!(refused.reason(), Exhausted::Limit);
     assert_eq!(refused.into_value(), vec![roots.len(); 3]);
-    assert_eq!((heap.stats().collections, heap.stats().last.cause), (1, Cause::Exhausted));
+    assert_eq!(heap.stats().last.cause, Cause::Exhausted);
+    assert!(heap.stats().collections < 20, "near the limit, it is not collected all the time");
     assert!(heap.stats().used_bytes <= 8 * BLOCK);
     assert!(roots.len() > 4000, "{} vectors fit into 128 KiB", roots.len());
     // Objects of other types are refused as well, and all are still there.
@@ -340,13 +342,11 @@ fn an_allocation_by_handle_at_the_limit_makes_room_first() {
 }
 
 #[test]
-#[ignore = "Heap::alloc_with makes the value in a scope, and cannot collect between making and storing it"]
 fn an_allocation_with_a_scope_at_the_limit_makes_room_first() {
     full_of_garbage().alloc_with::<[u8; 2000]>(|_| [0; 2000]);
 }
 
 #[test]
-#[ignore = "the goal does not take the limit into account: below a goal of 32 MiB, scopes are never collected"]
 fn a_program_of_scopes_never_reaches_its_limit_with_garbage() {
     let mut heap = Heap::with_config(Config::default().heap_limit(Some(4 << 20)));
     for _ in 0..1000 {

@@ -12,6 +12,9 @@ struct Node<'gc> {
     next: GcCell<Option<Gc<'gc, Node<'gc>>>>,
 }
 
+/// Where callbacks put what outlives them.
+type Kept<T> = Opaque<Rc<RefCell<Vec<Root<T>>>>>;
+
 fn zealous() -> Heap {
     Heap::with_config(Config::default().zeal(true))
 }
@@ -70,7 +73,7 @@ fn a_value_that_holds_roots_is_allocated_with_what_they_lead_to() {
 fn a_finalizer_may_allocate() {
     for zeal in [false, true] {
         let mut heap = Heap::with_config(Config::default().zeal(zeal));
-        let kept: Opaque<Rc<RefCell<Vec<Root<[usize; 8]>>>>> = Opaque::default();
+        let kept: Kept<[usize; 8]> = Opaque::default();
         for id in 0..50 {
             let object = heap.alloc(id);
             heap.cleanup(&object, (kept.clone(), id), |heap, (kept, id)| {
@@ -120,14 +123,14 @@ fn a_child_taken_out_of_a_guarded_object_outlives_it() {
 fn a_child_kept_by_the_payload_of_a_cleanup_outlives_it() {
     let mut heap = zealous();
     let (parent, child) = (heap.alloc(1), heap.alloc(String::from("child")));
-    let kept: Opaque<Rc<RefCell<Option<Root<String>>>>> = Opaque::default();
-    heap.cleanup(&parent, (child, kept.clone()), |_, (child, kept)| *kept.borrow_mut() = Some(child)).unwrap();
+    let kept: Kept<String> = Opaque::default();
+    heap.cleanup(&parent, (child, kept.clone()), |_, (child, kept)| kept.borrow_mut().push(child)).unwrap();
     drop(parent);
     heap.collect();
     heap.drain(Budget::unlimited()).unwrap();
     heap.collect();
     heap.collect();
-    assert_eq!(heap.get(kept.borrow().as_ref().unwrap()), "child");
+    assert_eq!(heap.get(&kept.borrow()[0]), "child");
 }
 
 #[test]

@@ -1006,3 +1006,42 @@ fn a_callback_sees_as_many_roots_as_there_are() {
     heap.collect();
     assert_eq!(heap.drain(Budget::unlimited()).unwrap().panicked, 0);
 }
+
+scoped_tls_hkt::scoped_thread_local!(static IN_SCOPE: for<'a> &'a (dyn Fn() + 'a));
+
+#[test]
+fn a_drop_may_reach_the_scope_that_sweeps_it() {
+    #[derive(Trace)]
+    struct Greedy(#[allow(dead_code)] u64);
+    impl Drop for Greedy {
+        fn drop(&mut self) {
+            if IN_SCOPE.is_set() {
+                IN_SCOPE.with(|allocate| allocate());
+            }
+        }
+    }
+    let mut heap = Heap::with_config(Config::default().min_heap(1));
+    let mut kept = Vec::new();
+    heap.enter(|cx| {
+        for id in 0..5000 {
+            let object = cx.alloc(Greedy(id));
+            if id % 7 == 0 {
+                kept.push(object.root(cx));
+            }
+        }
+    });
+    assert_eq!(heap.stats().collections, 1, "blocks are left to be swept");
+    heap.enter(|cx| {
+        let allocate = || {
+            // Types that the heap has no space for yet, and the one whose block is being swept.
+            cx.alloc([0_u8; 1]);
+            cx.alloc([0_u8; 20]);
+            cx.alloc([0_u8; 30]);
+            cx.alloc([0_u8; 40]);
+            IN_SCOPE.set(&|| (), || cx.alloc(Greedy(1)));
+        };
+        IN_SCOPE.set(&allocate, || (0..3000).for_each(|id| _ = cx.alloc(Greedy(id))));
+    });
+    heap.verify().unwrap();
+    assert!(kept.iter().enumerate().all(|(index, root)| heap.get(root).0 == index as u64 * 7));
+}

@@ -2,6 +2,10 @@
 
 use crate::config::Config;
 
+/// Bytes between two collections at the least: blocks are accounted for as a whole when their cells begin to be handed
+/// out.
+const LEAST_STEP: usize = 4 * crate::memory::chunk::BLOCK_SIZE;
+
 /// The heap goal, and what counts towards it.
 pub(crate) struct Pacing {
     /// Bytes of cells that the last collection left alive.
@@ -16,7 +20,9 @@ pub(crate) struct Pacing {
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { live: 0, allocated: 0, external: 0, goal: config.min_heap }
+        let mut pacing = Self { live: 0, allocated: 0, external: 0, goal: 0 };
+        pacing.collected(config, 0);
+        pacing
     }
 
     /// Bytes that count towards the goal.
@@ -35,7 +41,14 @@ impl Pacing {
         self.live = live;
         self.allocated = 0;
         // A float holds every size that occurs exactly enough, and the cast saturates.
-        self.goal = ((self.size() as f64 * config.growth_factor) as usize).max(config.min_heap);
+        let size = self.size();
+        self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);
+        if let Some(limit) = config.heap_limit {
+            // Scopes do not collect, so the goal leaves them a quarter of the room that there is below the limit. Where
+            // there is little room, collecting after each few bytes would not make more.
+            let room = limit.saturating_sub(size);
+            self.goal = self.goal.min(size.saturating_add((room / 4 * 3).max(limit / 16).max(LEAST_STEP)));
+        }
     }
 }
 
@@ -57,6 +70,14 @@ mod tests {
         assert!(!pacing.is_due());
         pacing.external += 1;
         assert!(pacing.is_due());
+        let limited = config.heap_limit(Some(1_600_000));
+        pacing.external = 0;
+        pacing.collected(&limited, 0);
+        assert_eq!(pacing.goal, 1000);
+        pacing.collected(&limited, 1_200_000);
+        assert_eq!(pacing.goal, 1_500_000);
+        pacing.collected(&limited, 1_590_000);
+        assert_eq!(pacing.goal, 1_690_000);
         pacing.collected(&config, usize::MAX);
         assert_eq!(pacing.goal, usize::MAX);
     }

@@ -1,4 +1,5 @@
-//! The weak pass: which weak references die, and what is queued. It allocates nothing.
+//! The weak pass: which weak references die, and what is queued. It needs no memory: room for what it queues was made
+//! when it was registered, and the mark queue can do without growing.
 //!
 //! Before it, everything that roots and queued guardians lead to is marked. After it, unmarked means dead.
 

@@ -6,7 +6,7 @@
 //! - `[INV-ROOT-1]` A [`RootSlot`] points to a slot of a live page, taken and not given back; each value is given back
 //!   once, by whoever owns it.
 //! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives or a slot is taken.
-//! - `[INV-ROOT-3]` A taken slot holds the address of a cell with an object, kept alive by it as long as the heap lives.
+//! - `[INV-ROOT-3]` A taken slot holds the address of a cell with an object, kept alive by it until the heap is closed.
 //!   A free slot holds the address of the next free one with the lowest bit set, or just that bit if it is the last.
 //! - `[INV-ROOT-4]` Tables, pages and slots are used by one thread: nothing that leads to them is `Send`.
 #![allow(unsafe_code)]

@@ -344,6 +344,10 @@ impl<'gc> Mutator<'gc> {
     }
 
     /// Whether a weak reference is dead. Does not extend the object's life.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
     #[track_caller]
     pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
         self.observed(weak.id(), Weak::<T>::KIND).is_none()

@@ -126,7 +126,8 @@ weak_reference! {
     /// object and heap live. Two are equal if they were made of the same object, dead or alive. It names the stored type
     /// in its `'static` form, like [`Root`](crate::Root).
     ///
-    /// Every object can be observed; one that is takes 24 bytes in a table, and 4 to 5 for each cell of its block.
+    /// Every object can be observed; one that is takes 16 bytes in a table (24 with a cleanup or guardian), and its block
+    /// 4 for each of its cells and 128 more.
     ///
     /// ```
     /// use lacuna::Heap;

@@ -21,7 +21,7 @@ pub(crate) type Brand<'gc> = PhantomData<fn(&'gc ()) -> &'gc ()>;
 
 /// A pointer to an object of the heap, usable within the scope `'gc`.
 ///
-/// It is one word (two for trait objects), `Copy`, and dereferences to the object at the price of a plain pointer. It
+/// It is one word (three for trait objects), `Copy`, and dereferences to the object at the price of a plain pointer. It
 /// keeps nothing alive by itself, nor needs to: within the scope nothing is freed. An object that is to outlive the
 /// scope is stored in a field of another object, or [rooted](Self::root).
 ///

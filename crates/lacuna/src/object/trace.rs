@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use core::any::TypeId;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::descriptor::Descriptor;
@@ -52,7 +53,45 @@ pub unsafe trait Trace: Sized {
 
     /// Passes every edge to the visitor, in the order in which a reader would follow them.
     fn trace<V: Visitor>(&self, visitor: &mut V);
+
+    /// Can be named only for types that do not implement `Drop`. What a derived implementation proves, it proves through
+    /// this trait, since any other path could be made to lead elsewhere.
+    #[doc(hidden)]
+    fn __does_not_drop()
+    where
+        Self: TypesWithEdgesMustNotImplementDrop<Answer = DoesNotDrop>,
+    {
+    }
+
+    /// Can be called only with a function from a phantom to itself.
+    #[doc(hidden)]
+    fn __is_phantom<P: ?Sized>(_: fn(PhantomData<P>) -> PhantomData<P>) {}
 }
+
+/// A type with edges has no `Drop`: when it is dropped, the objects its edges lead to may be gone. Put what has to be
+/// released into a field of a type without edges, or register a cleanup.
+///
+/// A derived [`Trace`] implements it for the type, which conflicts with the implementation for all types with a `Drop`.
+#[doc(hidden)]
+pub trait TypesWithEdgesMustNotImplementDrop {
+    /// Whether the type implements `Drop`.
+    type Answer;
+}
+
+#[allow(drop_bounds, reason = "it is about the types with a Drop of their own, not about those that need dropping")]
+impl<T: ?Sized + Drop> TypesWithEdgesMustNotImplementDrop for T {
+    type Answer = Drops;
+}
+
+/// The answer for types that implement `Drop`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Drops {}
+
+/// The answer for types that do not.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum DoesNotDrop {}
 
 /// What receives the edges of a value. Implemented by the collector only.
 pub trait Visitor: Sized + sealed::Sealed {
