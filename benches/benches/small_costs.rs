@@ -11,8 +11,9 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lacuna::{AutoDrain, Config, Gc, GcCell, Heap, Mutator, Root, Trace};
 use lacuna_benches::rng::XorShift64;
 
-/// Bytes of the cells that an allocation benchmark fills: more than the second-level cache, less than the third.
-const ARENA: usize = 8 << 20;
+/// Bytes of the cells that an allocation benchmark fills: half a second-level cache, so that it is the allocator that is
+/// measured and not the memory behind it.
+const ARENA: usize = 512 << 10;
 
 #[derive(Trace)]
 struct Bytes<const WORDS: usize>([u64; WORDS]);

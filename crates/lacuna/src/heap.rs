@@ -467,13 +467,13 @@ impl Heap {
     /// Whether a cleanup has neither run nor been cancelled.
     pub fn is_pending<P>(&self, cleanup: Cleanup<P>) -> bool {
         let core = self.mutator.core_ref();
-        cleanup.heap == core.roots.id() && core.finalizers.is_pending(cleanup.id)
+        cleanup.heap == core.id && core.finalizers.is_pending(cleanup.id)
     }
 
     /// The payload of a pending cleanup.
     pub fn peek<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<&P> {
         let core = self.mutator.core_ref();
-        if cleanup.heap != core.roots.id() {
+        if cleanup.heap != core.id {
             return None;
         }
         // SAFETY: the cleanup of this id was registered with a payload of this type.
@@ -484,14 +484,14 @@ impl Heap {
     /// nothing to one that is not pending; says whether it was.
     pub fn set_at_shutdown<P>(&mut self, cleanup: Cleanup<P>, at_shutdown: bool) -> bool {
         let core = self.core();
-        cleanup.heap == core.roots.id()
+        cleanup.heap == core.id
             && core.finalizers.change_details(cleanup.id, |details| details.at_shutdown = at_shutdown).is_some()
     }
 
     /// Names a pending cleanup in [`Failure`]s; says whether it was pending.
     pub fn set_label<P>(&mut self, cleanup: Cleanup<P>, label: &'static str) -> bool {
         let core = self.core();
-        cleanup.heap == core.roots.id()
+        cleanup.heap == core.id
             && core.finalizers.change_details(cleanup.id, |details| details.label = Some(label)).is_some()
     }
 
@@ -499,7 +499,7 @@ impl Heap {
     /// collection until the object is dead or the cleanup cancelled. Says whether it was pending.
     pub fn set_external<P>(&mut self, cleanup: Cleanup<P>, bytes: usize) -> bool {
         let core = self.core();
-        if cleanup.heap != core.roots.id() {
+        if cleanup.heap != core.id {
             return false;
         }
         match core.finalizers.change_details(cleanup.id, |details| details.external = bytes) {
@@ -544,7 +544,7 @@ impl Heap {
     /// Takes a guardian back; says whether it had not handed its object out.
     pub fn unguard(&mut self, guard: Guard) -> bool {
         let core = self.core();
-        let pending = guard.heap == core.roots.id() && core.finalizers.take(&mut core.weak, guard.id).is_some();
+        let pending = guard.heap == core.id && core.finalizers.take(&mut core.weak, guard.id).is_some();
         core.stats.cancelled += u64::from(pending);
         pending
     }
@@ -717,7 +717,8 @@ impl Heap {
         self.core().apply_limit();
     }
 
-    /// Counts what the heap holds and has done. Takes constant time, but for observed objects' tables.
+    /// Counts what the heap holds and has done. Takes time in proportion to the number of
+    /// blocks with observed objects.
     pub fn stats(&self) -> Stats {
         self.mutator.core_ref().stats()
     }

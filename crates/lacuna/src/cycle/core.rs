@@ -10,7 +10,7 @@ use super::failures::Failures;
 use super::pacing::Pacing;
 use crate::config::Config;
 use crate::edges::finalizers::Finalizers;
-use crate::edges::roots::TableOwner;
+use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::WeakSlots;
 use crate::error::Exhausted;
 use crate::memory::block::Block;
@@ -25,6 +25,8 @@ use crate::stats::Stats;
 /// Everything that belongs to one heap, except what outlives it.
 pub(crate) struct Core {
     pub(crate) cursors: CursorTable,
+    /// The heap's identity, here as well as in the root table, which is a load further away.
+    pub(crate) id: HeapId,
     pub(crate) roots: TableOwner,
     pub(crate) weak: WeakSlots,
     pub(crate) pacing: Pacing,
@@ -46,9 +48,11 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(config: Config) -> Self {
+        let roots = TableOwner::new();
         let mut core = Self {
             cursors: CursorTable::new(),
-            roots: TableOwner::new(),
+            id: roots.id(),
+            roots,
             weak: WeakSlots::default(),
             pacing: Pacing::new(&config),
             spaces: Vec::new(),

@@ -5,7 +5,7 @@
 //!
 //! - `[INV-ROOT-1]` A [`RootSlot`] points to a slot of a live page, taken and not given back; each value is given back
 //!   once, by whoever owns it.
-//! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives or a slot is taken.
+//! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives, a slot is taken, or callbacks run.
 //! - `[INV-ROOT-3]` A taken slot holds the address of a cell with an object, kept alive by it until the heap is closed.
 //!   A free slot holds the address of the next free one with the lowest bit set, or just that bit if it is the last.
 //! - `[INV-ROOT-4]` Tables, pages and slots are used by one thread: nothing that leads to them is `Send`.
@@ -54,10 +54,12 @@ pub(crate) struct RootTable {
     this: Cell<Option<NonNull<RootTable>>>,
     id: HeapId,
     free: Cell<*mut u8>,
+    /// Slots that are taken.
     taken: Cell<usize>,
     pages: RefCell<Vec<NonNull<Page>>>,
     heap_lives: Cell<bool>,
-    /// Callbacks of the heap are running. Kept here, where it can be reset even if a callback moved the heap away.
+    /// Callbacks of the heap are running. Kept here, where it can be reset even if a callback moved the heap away; keeps
+    /// the table alive meanwhile.
     draining: Cell<bool>,
 }
 
@@ -109,10 +111,8 @@ impl core::ops::Deref for TableOwner {
 impl Drop for TableOwner {
     fn drop(&mut self) {
         self.heap_lives.set(false);
-        if self.taken.get() == 0 {
-            // SAFETY: [INV-ROOT-2] neither heap nor root needs it any more.
-            unsafe { free_table(self.0) };
-        }
+        // SAFETY: the heap gives its hold up here.
+        unsafe { free_if_unused(self.0) };
     }
 }
 
@@ -141,8 +141,7 @@ impl RootTable {
 
     /// Roots that exist.
     pub(crate) fn roots(&self) -> usize {
-        // A drain counts as a taken slot.
-        self.taken.get() - usize::from(self.draining.get())
+        self.taken.get()
     }
 
     /// Bytes of the table.
@@ -159,7 +158,6 @@ impl RootTable {
         if self.draining.replace(true) {
             return None;
         }
-        self.taken.set(self.taken.get() + 1);
         Some(DrainGuard(self.this()))
     }
 
@@ -237,24 +235,22 @@ pub(crate) struct DrainGuard(NonNull<RootTable>);
 
 impl Drop for DrainGuard {
     fn drop(&mut self) {
-        // SAFETY: [INV-ROOT-2] the guard counts as a taken slot.
+        // SAFETY: [INV-ROOT-2] the table lives while a drain is under way.
         unsafe { self.0.as_ref() }.draining.set(false);
-        // SAFETY: as above, and it is given back once.
-        unsafe { release(self.0) };
+        // SAFETY: the guard gives its hold up here.
+        unsafe { free_if_unused(self.0) };
     }
 }
 
 /// # Safety
 ///
-/// The caller owns one of the taken slots that the table counts, and gives it back.
-#[inline(always)]
-unsafe fn release(table: NonNull<RootTable>) {
-    // SAFETY: [INV-ROOT-2] a slot is still taken.
+/// The caller had a hold on the table, as a heap, a drain or a root, and gives it up.
+#[cold]
+unsafe fn free_if_unused(table: NonNull<RootTable>) {
+    // SAFETY: [INV-ROOT-2] nobody frees it before the last hold on it is given up, which happens here or later.
     let shared = unsafe { table.as_ref() };
-    let left = shared.taken.get() - 1;
-    shared.taken.set(left);
-    if left == 0 && !shared.heap_lives.get() {
-        // SAFETY: [INV-ROOT-2] neither heap nor root needs it any more.
+    if !shared.heap_lives.get() && shared.taken.get() == 0 && !shared.draining.get() {
+        // SAFETY: [INV-ROOT-2] neither heap nor drain nor root needs it any more.
         unsafe { free_table(table) };
     }
 }
@@ -303,7 +299,10 @@ impl Drop for RootSlot {
         // SAFETY: [INV-ROOT-1] the slot is ours; [INV-ROOT-2] so its table lives.
         let (slot, shared) = unsafe { (self.0.as_ref(), table.as_ref()) };
         slot.set(shared.free.replace(self.0.as_ptr().cast::<u8>().map_addr(|addr| addr | 1)));
-        // SAFETY: [INV-ROOT-1] it is given back here and nowhere else.
-        unsafe { release(table) };
+        shared.taken.set(shared.taken.get() - 1);
+        if !shared.heap_lives.get() {
+            // SAFETY: [INV-ROOT-1] it is given back here and nowhere else.
+            unsafe { free_if_unused(table) };
+        }
     }
 }

@@ -402,7 +402,7 @@ impl<'gc> Mutator<'gc> {
     /// Cancels a cleanup. See [`Heap::cancel`].
     pub fn cancel<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<P> {
         // A panic runs the user's hook, so it is not raised while the state is borrowed.
-        assert!(self.roots().id() == cleanup.heap, "{}", crate::error::WrongHeap);
+        assert!(self.with(|core| core.id) == cleanup.heap, "{}", crate::error::WrongHeap);
         let callback = self.with(|core| cancel(core, cleanup))?;
         // SAFETY: the cleanup of this id was registered with a payload of this type.
         Some(unsafe { callback.into_payload() })
@@ -433,17 +433,17 @@ impl core::fmt::Debug for Mutator<'_> {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
-    if id.heap != Some(core.roots.id()) {
+    if id.heap != Some(core.id) {
         assert!(id.heap.is_none(), "{}", crate::error::WrongHeap);
         return None;
     }
-    if core.closed { None } else { core.weak.target(id.slot, id.generation, kind) }
+    core.weak.target(id.slot, id.generation, kind)
 }
 
 #[inline]
 pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<WeakId, Exhausted> {
     let slot = core.weak.attach(object)?;
-    Ok(WeakId { heap: Some(core.roots.id()), slot, generation: core.weak.generation(slot, kind) })
+    Ok(WeakId { heap: Some(core.id), slot, generation: core.weak.generation(slot, kind) })
 }
 
 /// A callback, unless its payload holds a root of the target, an object of the heap that the token stands for.
@@ -466,7 +466,7 @@ pub(crate) fn register_cleanup(
     target: ObjectRef,
     callback: Callback,
 ) -> Result<(RegistrationId, HeapId), (RegisterFailure, Callback)> {
-    let heap = core.roots.id();
+    let heap = core.id;
     match register(core, target, Action::Cleanup(callback)) {
         Ok(id) => Ok((id, heap)),
         Err((reason, Action::Cleanup(callback))) => Err((reason, callback)),
@@ -486,7 +486,7 @@ pub(crate) fn registered<P: 'static>(
 }
 
 pub(crate) fn register_guardian(core: &mut Core, target: ObjectRef, tag: u64) -> Result<Guard, RegisterError<()>> {
-    let heap = core.roots.id();
+    let heap = core.id;
     register(core, target, Action::Guardian { tag })
         .map(|id| Guard { id, heap })
         .map_err(|(reason, _)| RegisterError::new((), reason))
@@ -512,7 +512,7 @@ fn register(core: &mut Core, target: ObjectRef, action: Action) -> Result<Regist
 /// If the cleanup belongs to another heap.
 #[track_caller]
 pub(crate) fn cancel<P>(core: &mut Core, cleanup: Cleanup<P>) -> Option<Callback> {
-    assert!(cleanup.heap == core.roots.id(), "{}", crate::error::WrongHeap);
+    assert!(cleanup.heap == core.id, "{}", crate::error::WrongHeap);
     let taken = core.finalizers.take(&mut core.weak, cleanup.id)?;
     core.add_external(0, taken.details.external);
     core.stats.cancelled += 1;

@@ -14,13 +14,16 @@ const FIRST: u32 = 6;
 
 /// Entries by index, from 0 on.
 pub(crate) struct Table<T> {
-    segments: Vec<Vec<T>>,
+    segments: [Vec<T>; SEGMENTS],
     length: u32,
 }
 
+/// Segments that hold as many entries as an index can name.
+const SEGMENTS: usize = (u32::BITS - FIRST + 1) as usize;
+
 impl<T> Table<T> {
     pub(crate) const fn new() -> Self {
-        Self { segments: Vec::new(), length: 0 }
+        Self { segments: [const { Vec::new() }; SEGMENTS], length: 0 }
     }
 
     /// The segment of an entry and its place in it.
@@ -50,24 +53,20 @@ impl<T> Table<T> {
     /// Makes room for one more entry.
     #[inline]
     pub(crate) fn reserve(&mut self) -> Result<(), Exhausted> {
-        match self.segments.last() {
-            Some(last) if last.len() < last.capacity() => Ok(()),
-            _ => self.add_segment(),
-        }
+        let (segment, _) = Self::place(self.length);
+        if self.segments[segment].capacity() > 0 { Ok(()) } else { self.add_segment(segment) }
     }
 
     #[cold]
-    fn add_segment(&mut self) -> Result<(), Exhausted> {
-        let (segment, _) = Self::place(self.length);
+    fn add_segment(&mut self, segment: usize) -> Result<(), Exhausted> {
         if self.length >= u32::MAX / 2 {
             return Err(Exhausted::System);
         }
         let entries = 1_usize << (segment as u32 + FIRST);
         let mut added: Vec<T> = Vec::new();
         added.try_reserve_exact(entries).map_err(|_| Exhausted::System)?;
-        self.segments.try_reserve(1).map_err(|_| Exhausted::System)?;
         advise(added.as_mut_ptr().cast(), entries * size_of::<T>());
-        self.segments.push(added);
+        self.segments[segment] = added;
         Ok(())
     }
 
@@ -81,10 +80,10 @@ impl<T> Table<T> {
     /// Adds an entry for which room was made, and returns its index.
     #[inline]
     pub(crate) fn push_reserved(&mut self, entry: T) -> u32 {
-        // Segments are filled one after the other, so the room that was made is in the last.
-        self.segments.last_mut().expect("room was made").push(entry);
+        let index = self.length;
+        self.segments[Self::place(index).0].push(entry);
         self.length += 1;
-        self.length - 1
+        index
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
