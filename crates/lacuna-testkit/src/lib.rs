@@ -1,7 +1,7 @@
 //! Programs of heap operations, a naive model of what they must do, and the driver that runs a program on both.
 //!
 //! A [`Program`] is a list of [`Operation`]s decoded from bytes, so that property tests and fuzzers speak the same
-//! language; every sequence of bytes is a program. [`run`] plays it on a real heap and on the [model](model), and
+//! language; every sequence of bytes is a program. [`run`] plays it on a real heap and on the [`model`], and
 //! compares after each step: the statistics, every weak reference, which callbacks ran and in which order, which values
 //! were dropped, and everything that can be reached, object by object.
 //!

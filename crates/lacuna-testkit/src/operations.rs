@@ -96,6 +96,9 @@ impl Program {
     }
 }
 
+/// Fields that are written: where a piece of an array begins and ends, and others.
+const FIELDS: [usize; 16] = [0, 1, 2, 3, 17, 39, 126, 127, 128, 129, 130, 255, 256, 257, 384, 499];
+
 impl Operation {
     /// The operation that four bytes mean.
     pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
@@ -107,8 +110,8 @@ impl Operation {
             6 => Self::Panic,
             7..=20 => Self::Allocate(Kind::ALL[x % Kind::ALL.len()], x / Kind::ALL.len(), [y, z]),
             21..=22 => Self::AllocateRooted(Kind::ALL[x % Kind::ALL.len()]),
-            23..=34 => Self::Link(x, z / 2 * 7, y, long),
-            35..=36 => Self::Unlink(x, y * 7),
+            23..=34 => Self::Link(x, FIELDS[z / 2 % FIELDS.len()], y, long),
+            35..=36 => Self::Unlink(x, FIELDS[y % FIELDS.len()]),
             37..=40 => Self::Root(x),
             41 => Self::CloneRoot(x),
             42..=50 => Self::DropRoot(x),

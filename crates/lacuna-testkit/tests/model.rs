@@ -1,8 +1,12 @@
-//! Random programs against the naive model. What was found once is kept in `proptest-regressions` and tried first.
+//! Random programs against the naive model.
+//!
+//! What was found once is kept: as seeds in `proptest-regressions`, which are tried first, and the shortest of them as
+//! programs here.
 
-use lacuna_testkit::{Program, Setup, run};
+use lacuna_testkit::Operation::*;
+use lacuna_testkit::{Behaviour, Kind, Operation, Program, Setup, run};
 use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
+use proptest::test_runner::{FileFailurePersistence, TestCaseError};
 
 /// Programs as the records that they are decoded from, so that shrinking leaves operations out.
 fn records(longest: usize) -> impl Strategy<Value = Vec<[u8; 4]>> {
@@ -17,7 +21,13 @@ fn check(records: &[[u8; 4]], setup: Setup) -> Result<(), TestCaseError> {
 /// Programs for each property; more with `PROPTEST_CASES`.
 fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);
-    ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+    let seeds = FileFailurePersistence::Direct("proptest-regressions/model.txt");
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(seeds)),
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -63,5 +73,90 @@ proptest! {
             })
         };
         prop_assert_eq!(once(), once());
+    }
+}
+
+const SETUPS: [Setup; 5] = [
+    Setup::DEFAULT,
+    Setup::ZEAL,
+    Setup::TIGHT,
+    Setup { zeal: true, ..Setup::TIGHT },
+    Setup { auto_drain: true, limit: None, ..Setup::TIGHT },
+];
+
+/// Programs that told a broken heap from a sound one, each with what was broken.
+const FOUND: &[(&str, &[Operation])] = &[
+    (
+        "a callback that was run by hand could drain",
+        &[AllocateRooted(Kind::Leaf), Cleanup(0, Behaviour::Nest, None), RunNow(0), Collect],
+    ),
+    (
+        "the element that begins the second piece of an array was not traced",
+        &[
+            Enter,
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Row, 4, [1, 1]),
+            Allocate(Kind::Pair, 0, [0, 0]),
+            Link(1, 128, 2, true),
+            Downgrade(2, false),
+            Root(1),
+            Exit,
+            Collect,
+            Upgrade(0),
+        ],
+    ),
+    (
+        "an object that only a guarded one leads to kept its short weak references",
+        &[
+            Enter,
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Pair, 0, [0, 0]),
+            Downgrade(0, false),
+            Downgrade(0, true),
+            Guard(1),
+            Exit,
+            Collect,
+            Upgrade(0),
+            Upgrade(1),
+            NextGuarded,
+            DropRoot(0),
+            DropRoot(0),
+            Collect,
+        ],
+    ),
+    (
+        "what one sweep had dropped was dropped again by the next",
+        &[
+            AllocateRooted(Kind::Token),
+            AllocateRooted(Kind::Token),
+            DropRoot(0),
+            Collect,
+            AllocateRooted(Kind::Token),
+            Collect,
+            DropRoot(0),
+            Collect,
+        ],
+    ),
+    (
+        "a registration whose entry was used again answered to its old id",
+        &[
+            AllocateRooted(Kind::Leaf),
+            Cleanup(0, Behaviour::Nothing, None),
+            Cancel(0),
+            Cleanup(0, Behaviour::Register, None),
+            Cancel(0),
+            Collect,
+            Guard(0),
+            Unguard(0),
+        ],
+    ),
+];
+
+#[test]
+fn programs_that_found_something_once_find_nothing_now() {
+    for (what, program) in FOUND {
+        for setup in SETUPS {
+            run(&Program(program.to_vec()), setup).unwrap_or_else(|difference| panic!("{what}: {difference}"));
+        }
     }
 }

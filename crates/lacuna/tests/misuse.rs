@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Mutex;
 
 use lacuna::{
     Budget, Busy, Config, Gc, GcCell, GcRefCell, Heap, Opaque, RegisterFailure, Root, ShutdownOptions, Trace, WrongHeap,
@@ -95,6 +96,14 @@ fn an_id_is_of_one_registration_for_ever() {
     assert_eq!(heap.cancel(text).as_deref(), Some("text"));
 }
 
+/// Leaks a value, and remembers where, so that leak checkers look for other leaks only.
+fn leaked<'a, T: 'a>(value: T) -> &'a mut T {
+    static PLACES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let place = Box::leak(Box::new(value));
+    PLACES.lock().unwrap().push(std::ptr::from_mut(place).expose_provenance());
+    place
+}
+
 #[derive(Trace)]
 struct Pair<'gc> {
     one: GcCell<Option<Gc<'gc, Pair<'gc>>>>,
@@ -119,7 +128,7 @@ fn a_cell_is_written_through_the_object_it_is_part_of_and_no_other() {
         assert!(message.contains("not part of the object"), "{message}");
         let message = panic_of(|| owner.borrow_mut(cx, |pair| &pair.one.get().unwrap().get_ref().list).push(owner));
         assert!(message.contains("not part of the object"), "{message}");
-        let message = panic_of(|| owner.set(cx, |_| Box::leak(Box::new(GcCell::new(&ELSEWHERE))), &ELSEWHERE));
+        let message = panic_of(|| owner.set(cx, |_| leaked(GcCell::new(&ELSEWHERE)), &ELSEWHERE));
         assert!(message.contains("not part of the object"), "{message}");
         assert_eq!(other.boxed.get(), 0);
         assert!(other.list.borrow().is_empty());

@@ -257,6 +257,7 @@ fn a_registration_that_fails_does_not_bring_an_old_id_back() {
 struct Populated {
     heap: Heap,
     roots: Vec<Root<Node<'static>>>,
+    _kept: Option<Root<[Link<'static>]>>,
     weak: Vec<(Weak<Node<'static>>, WeakLong<Node<'static>>)>,
     drops: Rc<Cell<usize>>,
     ran: Opaque<Rc<RefCell<Vec<usize>>>>,
@@ -284,7 +285,7 @@ impl Populated {
         let drops = Rc::new(Cell::new(0));
         let ran: Opaque<Rc<RefCell<Vec<usize>>>> = Opaque(Rc::new(RefCell::new(Vec::with_capacity(OBSERVED))));
         let mut roots: Vec<Root<Node<'static>>> = Vec::new();
-        let weak = heap.enter(|cx| {
+        let (weak, kept) = heap.enter(|cx| {
             let leaf = cx.alloc(Node { id: 7, next: GcCell::new(None) });
             let mut row: Option<Gc<'_, [Link<'_>]>> = None;
             for _ in 0..ROWS {
@@ -293,7 +294,7 @@ impl Populated {
                     row: row.filter(|_| id == PIECE - 1),
                 })));
             }
-            std::mem::forget(row.map(|row| row.root(cx)));
+            let kept = row.map(|row| row.root(cx));
             let mut weak = Vec::new();
             for id in 0..OBSERVED {
                 let node = cx.alloc(Node { id, next: GcCell::new(Some(leaf)) });
@@ -305,14 +306,14 @@ impl Populated {
                     _ => drop(cx.guard(node, id as u64).unwrap()),
                 }
             }
-            weak
+            (weak, kept)
         });
-        Self { heap, roots, weak, drops, ran }
+        Self { heap, roots, _kept: kept, weak, drops, ran }
     }
 
     /// Checks that everything is as after one collection.
     fn check_collected(&mut self) {
-        let Self { heap, roots, weak, drops, ran } = self;
+        let Self { heap, roots, weak, drops, ran, .. } = self;
         heap.verify().unwrap();
         let live = 1 + ROWS + ROWS * ROW;
         assert_eq!(heap.stats().live_objects, live + OBSERVED / 3 * 2);

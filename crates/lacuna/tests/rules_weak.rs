@@ -45,6 +45,35 @@ fn rule_01_roots_and_fields_of_live_objects_keep_alive() {
 }
 
 #[test]
+fn rule_01_edges_in_every_part_of_an_object_keep_alive_whichever_parts_have_any() {
+    type Leaf<'gc> = Gc<'gc, String>;
+    let mut heap = Heap::new();
+    let (roots, weak) = heap.enter(|cx| {
+        let mut weak = Vec::new();
+        let mut leaf = |name: &str| {
+            let leaf: Leaf<'_> = cx.alloc(name.into());
+            weak.push(leaf.downgrade(cx));
+            leaf
+        };
+        let header_only = cx.alloc_tail(leaf("header, bytes behind"), [1_u8; 300]);
+        let tail_only = cx.alloc_tail(1_u8, [leaf("tail, a byte before")]);
+        let both = cx.alloc_tail(leaf("header"), [leaf("first of tail"), leaf("last of tail")]);
+        let owned = cx.alloc((vec![leaf("in a vector")], Some(Box::new(leaf("in a box"))), [leaf("in an array")]));
+        let slice = cx.alloc_slice([Ok::<_, Leaf<'_>>(1), Err(leaf("in an enum"))]);
+        let roots = (header_only.root(cx), tail_only.root(cx), both.root(cx), owned.root(cx), slice.root(cx));
+        (roots, weak)
+    });
+    heap.collect();
+    for &weak in &weak {
+        assert!(heap.upgrade(weak).is_some_and(|leaf| !heap.get(&leaf).is_empty()));
+    }
+    assert_eq!((weak.len(), heap.stats().live_objects), (9, 14));
+    drop(roots);
+    heap.collect();
+    assert_eq!(heap.stats().live_objects, 0);
+}
+
+#[test]
 fn rule_01_the_payload_of_an_armed_a_queued_and_a_running_cleanup_keeps_alive() {
     let mut heap = Heap::new();
     let (target, held) = (heap.alloc(1_u8), heap.alloc(String::from("held")));

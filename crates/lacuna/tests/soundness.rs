@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Mutex;
 
 use lacuna::{
     AnyRoot, Budget, Cleanup, Config, Exhausted, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, Ref,
@@ -54,6 +55,14 @@ fn dropped(count: &Rc<Cell<usize>>) -> Opaque<Dropped> {
 
 fn dropped_with(count: &Rc<Cell<usize>>, action: impl FnMut() + 'static) -> Opaque<Dropped> {
     Opaque(Dropped { count: count.clone(), action: Some(Box::new(action)) })
+}
+
+/// Leaks a value, and remembers where, so that leak checkers look for other leaks only.
+fn leaked<'a, T: 'a>(value: T) -> &'a mut T {
+    static PLACES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let place = Box::leak(Box::new(value));
+    PLACES.lock().unwrap().push(std::ptr::from_mut(place).expose_provenance());
+    place
 }
 
 // --- Brands, heaps and ids --------------------------------------------------------------------------------------
@@ -126,7 +135,7 @@ fn scopes_of_two_heaps_open_inside_each_other() {
 
 #[test]
 fn a_heap_that_was_leaked_works_like_any_other() {
-    let heap: &'static mut Heap = Box::leak(Box::new(zealous()));
+    let heap: &'static mut Heap = leaked(zealous());
     let root = heap.enter(|cx| node(cx, "leaked").root(cx));
     heap.collect();
     let heap: &'static Heap = heap;
@@ -439,16 +448,16 @@ fn a_projection_that_leads_out_of_the_object_is_refused() {
     let mut heap = zealous();
     heap.enter(|cx| {
         let (one, two) = (cells(cx), cells(cx));
-        let leaked: &'static GcCell<u32> = Box::leak(Box::new(GcCell::new(0)));
+        let elsewhere: &'static GcCell<u32> = leaked(GcCell::new(0));
         assert!(panics(|| one.set(cx, |one| &one.boxed, 1)));
-        assert!(panics(|| one.set(cx, |_| leaked, 1)));
-        assert!(panics(|| one.set(cx, |one| &Box::leak(Box::new(one.list.borrow()))[0], 1)));
-        assert!(panics(|| one.borrow_mut(cx, |_| Box::leak(Box::new(GcRefCell::new(1))))));
+        assert!(panics(|| one.set(cx, |_| elsewhere, 1)));
+        assert!(panics(|| one.set(cx, |one| &leaked(one.list.borrow())[0], 1)));
+        assert!(panics(|| one.borrow_mut(cx, |_| leaked(GcRefCell::new(1)))));
         // Cells without size have nothing that could be written, wherever they lie.
         one.set(cx, |one| &one.nothing, ());
         let number: Gc<'_, GcCell<u32>> = cx.alloc(GcCell::new(0));
         number.set(cx, |number| number, 7);
-        assert_eq!((number.get(), one.number.get(), two.number.get(), leaked.get()), (7, 0, 0, 0));
+        assert_eq!((number.get(), one.number.get(), two.number.get(), elsewhere.get()), (7, 0, 0, 0));
     });
 }
 
@@ -458,9 +467,9 @@ fn a_cell_in_a_borrowed_cell_is_written_only_beside_shared_borrows() {
     heap.enter(|cx| {
         let object = cells(cx);
         // The only way to name it is to forget a shared borrow of what surrounds it.
-        object.set(cx, |object| &Box::leak(Box::new(object.nested.borrow())).0, 5);
+        object.set(cx, |object| &leaked(object.nested.borrow()).0, 5);
         assert!(object.try_borrow_mut(cx, |object| &object.nested).is_none());
-        let mut inner = object.borrow_mut(cx, |object| &Box::leak(Box::new(object.nested.borrow())).1);
+        let mut inner = object.borrow_mut(cx, |object| &leaked(object.nested.borrow()).1);
         inner.push_str("inner");
         assert_eq!(object.nested.borrow().0.get(), 5);
         assert!(object.nested.borrow().1.try_borrow().is_none());
@@ -799,7 +808,7 @@ fn a_trait_object_points_to_the_object_it_was_made_from_or_to_its_start() {
         let object = node(cx, "object");
         object.set(cx, |object| &object.next, Some(object));
         let other: &String = &object.as_ref().name;
-        assert!(panics(|| node(cx, "x").cast::<dyn Shape<'_>>(|_| Box::leak(Box::new(other.clone())))));
+        assert!(panics(|| node(cx, "x").cast::<dyn Shape<'_>>(|_| leaked(other.clone()))));
         let text = cx.alloc((String::from("start"), 1_u8));
         // It lives in the tuple, and the tuple is what is traced.
         let start = catch_unwind(AssertUnwindSafe(|| text.cast::<dyn Shape<'_>>(|pair| &pair.0).root(cx)));

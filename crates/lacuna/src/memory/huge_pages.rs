@@ -15,12 +15,16 @@ const HUGE: usize = 2 << 20;
 pub(crate) fn advise(start: *mut u8, bytes: usize) {
     let first = start.addr().next_multiple_of(HUGE);
     let end = (start.addr() + bytes) & !(HUGE - 1);
-    if first >= end {
-        return;
-    }
-    #[cfg(all(feature = "huge-pages", target_os = "linux", not(miri)))]
-    // SAFETY: the range lies within an allocation of the caller, and the advice changes no content. It may be refused.
-    unsafe {
-        libc::madvise(start.with_addr(first).cast(), end - first, libc::MADV_HUGEPAGE);
+    if first < end {
+        request(start.with_addr(first), end - first);
     }
 }
+
+#[cfg(all(feature = "huge-pages", target_os = "linux", not(miri)))]
+fn request(start: *mut u8, bytes: usize) {
+    // SAFETY: the range lies within an allocation of the caller, and the advice changes no content. It may be refused.
+    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(all(feature = "huge-pages", target_os = "linux", not(miri))))]
+fn request(_: *mut u8, _: usize) {}
