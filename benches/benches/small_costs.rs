@@ -4,63 +4,99 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use lacuna::{AutoDrain, Config, Gc, GcCell, Heap, Mutator, Root, Trace};
+use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
+use lacuna::{AutoDrain, Config, Gc, GcCell, Heap, Mutator, Opaque, Root, Trace};
 use lacuna_benches::rng::XorShift64;
 
-/// Bytes of the cells that an allocation benchmark fills: half a second-level cache, so that it is the allocator that is
-/// measured and not the memory behind it.
-const ARENA: usize = 512 << 10;
+/// Bytes of the cells that an allocation benchmark fills: a quarter of a common second-level cache, so that it is the
+/// allocator that is measured and not the memory behind it.
+const ARENA: usize = 256 << 10;
 
+/// An object of `8 + 8 * REST` bytes of which the first word is written: what filling the others costs is the program's
+/// business, and the same wherever the object lies.
 #[derive(Trace)]
-struct Bytes<const WORDS: usize>([u64; WORDS]);
+struct Object<const REST: usize> {
+    _first: u64,
+    _rest: Opaque<[MaybeUninit<u64>; REST]>,
+}
+
+impl<const REST: usize> Object<REST> {
+    fn new(first: u64) -> Self {
+        Self { _first: first, _rest: Opaque([MaybeUninit::uninit(); REST]) }
+    }
+}
 
 /// A heap that collects only when told to, and keeps its memory.
 fn quiet_heap() -> Heap {
     Heap::with_config(Config::default().collect_automatically(false).auto_drain(AutoDrain::Off).keep_empty(1 << 30))
 }
 
-/// Allocating objects into blocks of which `percent` of the cells are taken, at random.
-fn allocation<const WORDS: usize>(c: &mut Criterion) {
-    let mut group = c.benchmark_group(format!("allocate {} bytes", WORDS * 8));
-    group.bench_function("box, and free", |b| b.iter(|| drop(black_box(Box::new([0_u64; WORDS])))));
+/// Allocating objects into blocks of which `percent` of the cells are taken, at random, beside writing to the same places
+/// of an array.
+fn allocation<const REST: usize>(c: &mut Criterion) {
+    let bytes = size_of::<Object<REST>>();
+    let mut group = c.benchmark_group(format!("allocate {bytes} bytes"));
+    group.bench_function("box, and free", |b| b.iter(|| drop(black_box(Box::new(Object::<REST>::new(0))))));
     for percent in [0, 50, 90] {
         let mut heap = quiet_heap();
-        let cells = ARENA / (WORDS * 8);
+        let cells = ARENA / bytes;
         let mut rng = XorShift64::new();
-        let kept: Root<[Gc<'static, Bytes<WORDS>>]> = heap.enter(|cx| {
-            let all = (0..cells).map(|_| cx.alloc(Bytes([0; WORDS])));
-            let kept: Vec<_> = all.filter(|_| rng.below(100) < percent).collect();
+        let taken: Vec<bool> = (0..cells).map(|_| rng.below(100) < percent).collect();
+        let _kept: Root<[Gc<'static, Object<REST>>]> = heap.enter(|cx| {
+            let all = taken.iter().map(|&taken| (taken, cx.alloc(Object::new(0))));
+            let kept: Vec<_> = all.filter(|&(taken, _)| taken).map(|(_, object)| object).collect();
             cx.alloc_slice(kept).root(cx)
         });
         heap.collect();
-        let free = cells - heap.with(&kept, |kept| kept.len());
+        let free: Vec<usize> = (0..cells).filter(|&cell| !taken[cell]).map(|cell| cell * bytes / 8).collect();
+        let mut array = vec![0_u64; ARENA / 8];
+        group.bench_function(BenchmarkId::new("an array written, percent left out", percent), |b| {
+            b.iter_custom(|iterations| in_batches(iterations, free.len(), |batch| write(&mut array, &free[..batch])));
+        });
         group.bench_function(BenchmarkId::new("lacuna, percent taken", percent), |b| {
             b.iter_custom(|iterations| {
-                let mut left = iterations as usize;
-                let mut elapsed = Duration::ZERO;
-                while left > 0 {
-                    let batch = left.min(free);
-                    let start = Instant::now();
-                    heap.enter(|cx| allocate::<WORDS>(cx, batch));
-                    elapsed += start.elapsed();
+                in_batches(iterations, free.len(), |batch| {
                     heap.collect();
-                    left -= batch;
-                }
-                elapsed
+                    let start = Instant::now();
+                    heap.enter(|cx| allocate::<REST>(cx, batch));
+                    start.elapsed()
+                })
             });
         });
     }
     group.finish();
 }
 
+/// The sum of what `step` says of batches of at most `size`.
+fn in_batches(iterations: u64, size: usize, mut step: impl FnMut(usize) -> Duration) -> Duration {
+    let mut left = iterations as usize;
+    let mut elapsed = Duration::ZERO;
+    while left > 0 {
+        let batch = left.min(size);
+        elapsed += step(batch);
+        left -= batch;
+    }
+    elapsed
+}
+
 #[inline(never)]
-fn allocate<const WORDS: usize>(cx: &Mutator<'_>, objects: usize) {
+fn write(array: &mut [u64], places: &[usize]) -> Duration {
+    let start = Instant::now();
+    for (i, &place) in places.iter().enumerate() {
+        array[place] = i as u64;
+        black_box(&array[place]);
+    }
+    start.elapsed()
+}
+
+#[inline(never)]
+fn allocate<const REST: usize>(cx: &Mutator<'_>, objects: usize) {
     for i in 0..objects {
-        black_box(cx.alloc(Bytes([i as u64; WORDS])));
+        black_box(cx.alloc(Object::<REST>::new(i as u64)));
     }
 }
 
@@ -70,38 +106,54 @@ fn short_lived(c: &mut Criterion) {
     c.bench_function("short-lived, 16 bytes, collections included", |b| {
         b.iter_custom(|iterations| {
             let start = Instant::now();
-            let mut left = iterations as usize;
-            while left > 0 {
-                let batch = left.min(4096);
-                heap.enter(|cx| allocate::<2>(cx, batch));
-                left -= batch;
-            }
+            in_batches(iterations, 4096, |batch| {
+                heap.enter(|cx| allocate::<1>(cx, batch));
+                Duration::ZERO
+            });
             start.elapsed()
         });
     });
 }
 
+/// Weak references that are read in turn, as a program has them.
+const OBSERVED: usize = 1024;
+
 /// Making and dropping one more handle to an object that lives on.
 fn handles(c: &mut Criterion) {
-    let value = Rc::new(7_u64);
-    let weak = Rc::downgrade(&value);
+    let values: Vec<Rc<u64>> = (0..OBSERVED as u64).map(Rc::new).collect();
+    let weak: Vec<_> = values.iter().map(Rc::downgrade).collect();
     let mut group = c.benchmark_group("handle");
-    group.bench_function("rc clone and drop", |b| b.iter(|| drop(black_box(Rc::clone(black_box(&value))))));
-    group.bench_function("rc upgrade and drop", |b| b.iter(|| drop(black_box(black_box(&weak).upgrade()))));
+    group.bench_function("rc clone and drop", |b| b.iter(|| drop(black_box(Rc::clone(black_box(&values[0]))))));
+    group.bench_function("rc upgrade, read and drop", |b| in_turn(b, &weak, |weak| weak.upgrade().map(|value| *value)));
     let mut heap = quiet_heap();
     heap.enter(|cx| {
-        let object = cx.alloc(7_u64);
-        let weak = object.downgrade(cx);
-        let root = object.root(cx);
-        group.bench_function("root and drop", |b| b.iter(|| drop(black_box(black_box(object).root(cx)))));
+        let objects: Vec<_> = (0..OBSERVED as u64).map(|i| cx.alloc(i)).collect();
+        let weak: Vec<_> = objects.iter().map(|object| object.downgrade(cx)).collect();
+        let root = objects[0].root(cx);
+        group.bench_function("root and drop", |b| b.iter(|| drop(black_box(black_box(objects[0]).root(cx)))));
         group.bench_function("root clone and drop", |b| b.iter(|| drop(black_box(black_box(&root).clone()))));
-        group.bench_function("upgrade in a scope", |b| b.iter(|| black_box(cx.upgrade(black_box(weak)))));
         group.bench_function("root to pointer", |b| b.iter(|| black_box(black_box(&root).get(cx))));
+        group.bench_function("upgrade in a scope, and read", |b| {
+            in_turn(b, &weak, |&weak| cx.upgrade(weak).map(|value| *value));
+        });
     });
-    let root = heap.alloc(7_u64);
-    let weak = heap.downgrade(&root);
-    group.bench_function("upgrade to a root and drop", |b| b.iter(|| drop(black_box(heap.upgrade(black_box(weak))))));
+    let roots: Vec<_> = (0..OBSERVED as u64).map(|i| heap.alloc(i)).collect();
+    let weak: Vec<_> = roots.iter().map(|root| heap.downgrade(root)).collect();
+    group.bench_function("upgrade to a root, read and drop", |b| {
+        in_turn(b, &weak, |&weak| heap.upgrade(weak).map(|root| *heap.get(&root)));
+    });
     group.finish();
+}
+
+/// Reads one reference after the other.
+fn in_turn<T>(b: &mut Bencher<'_>, references: &[T], mut read: impl FnMut(&T) -> Option<u64>) {
+    b.iter_custom(|iterations| {
+        let start = Instant::now();
+        for i in 0..iterations as usize {
+            black_box(read(&references[i % references.len()]));
+        }
+        start.elapsed()
+    });
 }
 
 #[derive(Trace)]
@@ -125,11 +177,11 @@ fn writes(c: &mut Criterion) {
 
 criterion_group!(
     benches,
+    allocation::<1>,
     allocation::<2>,
     allocation::<3>,
-    allocation::<4>,
-    allocation::<6>,
-    allocation::<8>,
+    allocation::<5>,
+    allocation::<7>,
     short_lived,
     handles,
     writes

@@ -25,6 +25,7 @@ const UNSAFE: &[&str] = &[
     "memory/huge_pages.rs",
     "memory/pool.rs",
     "memory/prefetch.rs",
+    "memory/table.rs",
     "object/descriptor.rs",
     "object/dynamic.rs",
     "object/gc.rs",

@@ -81,22 +81,17 @@ impl Core {
         self.apply_limit();
     }
 
-    /// A cell that is at hand for an object of a type and size class. `HALVES`: its size is an odd multiple of 8.
+    /// A cell that is at hand for an object of a type and size class.
     #[inline(always)]
-    pub(crate) fn take_cell<const HALVES: bool>(&mut self, wanted: Wanted) -> Option<NonNull<u8>> {
-        self.cursors.take::<HALVES>(wanted.key())
+    pub(crate) fn take_cell(&mut self, wanted: Wanted) -> Option<NonNull<u8>> {
+        self.cursors.take(wanted.key())
     }
 
     /// A cell, from wherever there is one.
     pub(crate) fn find_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
         let key = wanted.key();
         let place = CursorTable::place(key);
-        let cursor = self.cursors.at(place);
-        if cursor.key() == key {
-            if self.spaces[cursor.space as usize].next_word(cursor) {
-                return cursor.take::<true>().ok_or(Refused::Exhausted(Exhausted::System));
-            }
-        } else {
+        if self.cursors.at(place).key() != key {
             // Cursors are retired when the heap is closed, so that every allocation comes here.
             if self.closed {
                 return Err(Refused::Exhausted(Exhausted::Closed));
@@ -114,7 +109,7 @@ impl Core {
                 Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
             }
         }
-        Ok(cursor.take::<true>().expect("the cursor was refilled"))
+        Ok(cursor.take().expect("the cursor was refilled"))
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -132,7 +127,8 @@ impl Core {
             .or_else(|| self.cursors.place_of_space(space).and_then(|elsewhere| self.cursors.remove(elsewhere)))
             .unwrap_or(Cursor::new(wanted.key(), space, *drops));
         if let Some(evicted) = self.cursors.remove(place) {
-            self.spaces[evicted.space as usize].parked = Some(evicted);
+            let space = evicted.space as usize;
+            self.spaces[space].parked = Some(evicted);
         }
         self.cursors.put(place, wanted.key(), cursor);
         Ok(())
@@ -168,12 +164,12 @@ impl Core {
     /// Takes the unused cells back from all cursors.
     pub(crate) fn retire_cursors(&mut self) {
         for cursor in self.cursors.serving() {
-            cursor.write_back();
+            cursor.retire();
             *cursor = Cursor::new(0, 0, false);
         }
         for space in &mut self.spaces {
             if let Some(mut cursor) = space.parked.take() {
-                cursor.write_back();
+                cursor.retire();
             }
         }
     }

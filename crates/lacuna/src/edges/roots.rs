@@ -7,7 +7,8 @@
 //!   once, by whoever owns it.
 //! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives, a slot is taken, or callbacks run.
 //! - `[INV-ROOT-3]` A taken slot holds the address of a cell with an object, kept alive by it until the heap is closed.
-//!   A free slot holds the address of the next free one with the lowest bit set, or just that bit if it is the last.
+//!   A free slot holds [`FREE`], the last of each page and [`RootTable::none`] hold [`LIMIT`].
+//! - `[INV-ROOT-5]` The table's cursor leads to a slot of one of its pages or to its own `none`.
 //! - `[INV-ROOT-4]` Tables, pages and slots are used by one thread: nothing that leads to them is `Send`.
 #![allow(unsafe_code)]
 
@@ -24,15 +25,29 @@ use crate::object::descriptor::ObjectRef;
 
 /// Bytes of a page, and its alignment: what leads from a slot to the page's header.
 const PAGE: usize = 4096;
-const SLOTS: usize = PAGE / size_of::<*mut u8>() - 1;
+/// Slots of a page, the last of which is never free, so that it ends each pass.
+const SLOTS: usize = PAGE / size_of::<*mut u8>() - 3;
 
 #[repr(C, align(4096))]
 struct Page {
     table: NonNull<RootTable>,
+    /// Slots that were taken when the cursor left the page last.
+    taken: Cell<usize>,
+    /// Slots given back since then. From [`ORPHANED`] on the heap is gone.
+    freed: Cell<usize>,
     slots: [Cell<*mut u8>; SLOTS],
 }
 
 const _: () = assert!(size_of::<Page>() == PAGE);
+
+/// Slots of a page that must be free for the cursor to pass it again: so it finds one after four looks on average, and at
+/// most a quarter of the table is free and not used.
+const WORTHWHILE: usize = SLOTS / 4;
+
+/// Pages that are asked in turn whether they are worth passing, before a new one is made.
+const ASKED: usize = 8;
+
+const ORPHANED: usize = 1 << (usize::BITS - 1);
 
 /// The identity of a heap, different for all heaps that a process ever makes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,9 +68,14 @@ pub(crate) struct RootTable {
     /// The pointer that the allocator returned for the table, which alone may free it.
     this: Cell<Option<NonNull<RootTable>>>,
     id: HeapId,
-    free: Cell<*mut u8>,
-    /// Slots that are taken.
-    taken: Cell<usize>,
+    /// The slot to be taken next, if it is free.
+    cursor: Cell<NonNull<Cell<*mut u8>>>,
+    /// Where the cursor is while there is no page, and once the heap is gone.
+    none: Cell<*mut u8>,
+    /// The page that is asked next.
+    turn: Cell<usize>,
+    /// Slots that are taken, counted once the heap is gone.
+    orphans: Cell<usize>,
     pages: RefCell<Vec<NonNull<Page>>>,
     heap_lives: Cell<bool>,
     /// Callbacks of the heap are running. Kept here, where it can be reset even if a callback moved the heap away; keeps
@@ -63,8 +83,10 @@ pub(crate) struct RootTable {
     draining: Cell<bool>,
 }
 
-/// The last free slot's content.
-const END: *mut u8 = ptr::without_provenance_mut(1);
+/// What a free slot holds.
+const FREE: *mut u8 = ptr::without_provenance_mut(1);
+/// What a place holds that is no slot.
+const LIMIT: *mut u8 = ptr::without_provenance_mut(3);
 
 /// A taken slot.
 #[derive(PartialEq, Eq)]
@@ -87,14 +109,17 @@ impl TableOwner {
         let table = RootTable {
             this: Cell::new(None),
             id,
-            free: Cell::new(END),
-            taken: Cell::new(0),
+            cursor: Cell::new(NonNull::dangling()),
+            none: Cell::new(LIMIT),
+            turn: Cell::new(0),
+            orphans: Cell::new(0),
             pages: RefCell::new(Vec::new()),
             heap_lives: Cell::new(true),
             draining: Cell::new(false),
         };
         let table = Self(NonNull::from(Box::leak(Box::new(table))));
         table.this.set(Some(table.0));
+        table.cursor.set(table.none());
         table
     }
 }
@@ -110,7 +135,15 @@ impl core::ops::Deref for TableOwner {
 
 impl Drop for TableOwner {
     fn drop(&mut self) {
+        self.orphans.set(self.roots());
         self.heap_lives.set(false);
+        self.cursor.set(self.none());
+        for page in self.pages.borrow().iter() {
+            // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+            let page = unsafe { page.as_ref() };
+            page.taken.set(page.count());
+            page.freed.set(ORPHANED);
+        }
         // SAFETY: the heap gives its hold up here.
         unsafe { free_if_unused(self.0) };
     }
@@ -139,9 +172,25 @@ impl RootTable {
         ptr::from_ref(self).cast()
     }
 
-    /// Roots that exist.
+    /// Roots that exist. Takes time in proportion to the number of pages.
     pub(crate) fn roots(&self) -> usize {
-        self.taken.get()
+        if !self.heap_lives.get() {
+            return self.orphans.get();
+        }
+        let current = self.current_page();
+        let roots = |page: &NonNull<Page>| {
+            let here = current == Some(*page);
+            // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+            let page = unsafe { page.as_ref() };
+            if here { page.count() } else { page.taken.get() - page.freed.get() }
+        };
+        self.pages.borrow().iter().map(roots).sum()
+    }
+
+    /// The page that the cursor is in.
+    fn current_page(&self) -> Option<NonNull<Page>> {
+        let cursor = self.cursor.get();
+        (cursor != self.none()).then(|| page_of(cursor))
     }
 
     /// Bytes of the table.
@@ -169,44 +218,122 @@ impl RootTable {
     /// A slot that keeps `object` alive.
     #[inline]
     pub(crate) fn take(&self, object: ObjectRef) -> RootSlot {
-        if self.free.get() == END && self.grow().is_err() {
+        // SAFETY: [INV-ROOT-5] the cursor leads to a cell that lives as long as the table; it is only ever shared.
+        if unsafe { self.cursor.get().as_ref() }.get() != FREE {
+            return self.take_elsewhere(object);
+        }
+        self.take_next(object)
+    }
+
+    /// Takes the slot at the cursor, which is free.
+    #[inline(always)]
+    fn take_next(&self, object: ObjectRef) -> RootSlot {
+        let slot = self.cursor.get();
+        // SAFETY: [INV-ROOT-5], [INV-ROOT-3] a free slot is one of a page, and not the last, so another follows it.
+        unsafe {
+            slot.as_ref().set(object.cell().as_ptr());
+            self.cursor.set(slot.add(1));
+        }
+        RootSlot(slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_elsewhere(&self, object: ObjectRef) -> RootSlot {
+        if self.advance().is_err() {
             handle_alloc_error(Layout::new::<Page>());
         }
-        let slot = self.free.get().map_addr(|addr| addr & !1).cast::<Cell<*mut u8>>();
-        // SAFETY: [INV-ROOT-3] the list of free slots holds addresses of slots in live pages, and it is not empty.
-        let slot = unsafe { NonNull::new_unchecked(slot) };
-        // SAFETY: as above; slots are cells and only ever shared.
-        self.free.set(unsafe { slot.as_ref() }.replace(object.cell().as_ptr()));
-        self.taken.set(self.taken.get() + 1);
-        RootSlot(slot)
+        let slot = self.take_next(object);
+        if !self.heap_lives.get() {
+            // Each root of a heap that is gone is counted, so all are taken and given back the slow way.
+            self.orphans.set(self.orphans.get() + 1);
+            self.cursor.set(self.none());
+        }
+        slot
     }
 
     /// Makes room for one more slot, so that the next [`take`](Self::take) cannot fail.
     #[inline]
     pub(crate) fn reserve(&self) -> Result<(), Exhausted> {
-        if self.free.get() == END { self.grow() } else { Ok(()) }
+        // SAFETY: as in `take`.
+        if unsafe { self.cursor.get().as_ref() }.get() == FREE { Ok(()) } else { self.advance() }
     }
 
+    fn none(&self) -> NonNull<Cell<*mut u8>> {
+        // SAFETY: the pointer that the allocator returned leads to the table, of which this is a field.
+        unsafe { NonNull::new_unchecked(&raw mut (*self.this().as_ptr()).none) }
+    }
+
+    /// Moves the cursor to a free slot: the next of its page, or the first of a page of which enough were given back, or
+    /// of a new one.
     #[cold]
     #[inline(never)]
+    fn advance(&self) -> Result<(), Exhausted> {
+        if self.pass() {
+            return Ok(());
+        }
+        if let Some(page) = self.current_page() {
+            // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+            let page = unsafe { page.as_ref() };
+            page.taken.set(page.count());
+            page.freed.set(0);
+            self.cursor.set(self.none());
+        }
+        for _ in 0..ASKED {
+            let Some(page) = self.page_in_turn() else { break };
+            // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+            let Page { taken, freed, .. } = unsafe { page.as_ref() };
+            if SLOTS - 1 - taken.get() + freed.get() % ORPHANED >= WORTHWHILE {
+                self.cursor.set(first_slot(page));
+                if self.pass() {
+                    return Ok(());
+                }
+            }
+            self.turn.set(self.turn.get() + 1);
+        }
+        self.grow()
+    }
+
+    fn page_in_turn(&self) -> Option<NonNull<Page>> {
+        let pages = self.pages.borrow();
+        pages.get(self.turn.get() % pages.len().max(1)).copied()
+    }
+
+    /// Moves the cursor on to the next free slot of its page; says whether there is one.
+    fn pass(&self) -> bool {
+        let mut slot = self.cursor.get();
+        loop {
+            // SAFETY: [INV-ROOT-5]
+            let content = unsafe { slot.as_ref() }.get();
+            if content == FREE || content == LIMIT {
+                self.cursor.set(slot);
+                return content == FREE;
+            }
+            // SAFETY: the last slot of a page holds the limit, so another slot follows this one.
+            slot = unsafe { slot.add(1) };
+        }
+    }
+
+    /// Adds a page, and moves the cursor to its first slot.
     fn grow(&self) -> Result<(), Exhausted> {
         self.pages.borrow_mut().try_reserve(1).map_err(|_| Exhausted::System)?;
         // SAFETY: a page has more than zero bytes.
         let page = NonNull::new(unsafe { alloc(Layout::new::<Page>()) }.cast::<Page>()).ok_or(Exhausted::System)?;
+        let freed = if self.heap_lives.get() { 0 } else { ORPHANED };
         // SAFETY: the allocation has the size and alignment of a page, and is written before anyone else sees it.
-        // Each slot leads to the next, and the last to the end; the first is where the list begins.
         unsafe {
             (&raw mut (*page.as_ptr()).table).write(self.this());
+            (&raw mut (*page.as_ptr()).taken).write(Cell::new(0));
+            (&raw mut (*page.as_ptr()).freed).write(Cell::new(freed));
             let slots = (&raw mut (*page.as_ptr()).slots).cast::<Cell<*mut u8>>();
-            let mut next = END;
-            for index in (0..SLOTS).rev() {
-                let slot = slots.add(index);
-                slot.write(Cell::new(next));
-                next = slot.cast::<u8>().map_addr(|addr| addr | 1);
+            for index in 0..SLOTS {
+                slots.add(index).write(Cell::new(if index == SLOTS - 1 { LIMIT } else { FREE }));
             }
-            self.free.set(next);
         }
-        self.pages.borrow_mut().push(page);
+        self.cursor.set(first_slot(page));
+        let mut pages = self.pages.borrow_mut();
+        self.turn.set(pages.len());
+        pages.push(page);
         Ok(())
     }
 
@@ -230,6 +357,26 @@ impl RootTable {
     }
 }
 
+impl Page {
+    /// Slots that are taken.
+    fn count(&self) -> usize {
+        self.slots[..SLOTS - 1].iter().filter(|slot| slot.get() != FREE).count()
+    }
+}
+
+/// The page of a slot.
+#[inline(always)]
+fn page_of(slot: NonNull<Cell<*mut u8>>) -> NonNull<Page> {
+    // SAFETY: the slot lies in a page, which is aligned to its size and not at address zero.
+    unsafe { NonNull::new_unchecked(slot.as_ptr().map_addr(|addr| addr & !(PAGE - 1)).cast::<Page>()) }
+}
+
+/// The first slot of a page, as a pointer that leads to the whole page.
+fn first_slot(page: NonNull<Page>) -> NonNull<Cell<*mut u8>> {
+    // SAFETY: [INV-ROOT-2] the page lives.
+    unsafe { NonNull::new_unchecked((&raw mut (*page.as_ptr()).slots).cast()) }
+}
+
 /// The time during which callbacks run.
 pub(crate) struct DrainGuard(NonNull<RootTable>);
 
@@ -249,7 +396,7 @@ impl Drop for DrainGuard {
 unsafe fn free_if_unused(table: NonNull<RootTable>) {
     // SAFETY: [INV-ROOT-2] nobody frees it before the last hold on it is given up, which happens here or later.
     let shared = unsafe { table.as_ref() };
-    if !shared.heap_lives.get() && shared.taken.get() == 0 && !shared.draining.get() {
+    if !shared.heap_lives.get() && shared.orphans.get() == 0 && !shared.draining.get() {
         // SAFETY: [INV-ROOT-2] neither heap nor drain nor root needs it any more.
         unsafe { free_table(table) };
     }
@@ -257,18 +404,16 @@ unsafe fn free_if_unused(table: NonNull<RootTable>) {
 
 impl RootSlot {
     #[inline(always)]
-    fn table_ptr(&self) -> NonNull<RootTable> {
-        let page = self.0.as_ptr().map_addr(|addr| addr & !(PAGE - 1)).cast::<Page>();
-        // SAFETY: [INV-ROOT-1] the slot lies in a live page, which is aligned to its size and whose first field never
-        // changes. The slot's address was derived from that of the page.
-        unsafe { (*page).table }
+    fn page(&self) -> NonNull<Page> {
+        // [INV-ROOT-1] the slot lies in a live page; its address was derived from that of the page.
+        page_of(self.0)
     }
 
     /// The table it belongs to.
     #[inline(always)]
     pub(crate) fn table(&self) -> &RootTable {
-        // SAFETY: [INV-ROOT-2] the slot is taken, so its table lives.
-        unsafe { self.table_ptr().as_ref() }
+        // SAFETY: [INV-ROOT-1], [INV-ROOT-2] the slot is taken, so its page and table live.
+        unsafe { self.page().as_ref().table.as_ref() }
     }
 
     /// The heap it belongs to.
@@ -295,14 +440,76 @@ impl RootSlot {
 impl Drop for RootSlot {
     #[inline]
     fn drop(&mut self) {
-        let table = self.table_ptr();
-        // SAFETY: [INV-ROOT-1] the slot is ours; [INV-ROOT-2] so its table lives.
-        let (slot, shared) = unsafe { (self.0.as_ref(), table.as_ref()) };
-        slot.set(shared.free.replace(self.0.as_ptr().cast::<u8>().map_addr(|addr| addr | 1)));
-        shared.taken.set(shared.taken.get() - 1);
-        if !shared.heap_lives.get() {
+        // SAFETY: [INV-ROOT-1] the slot is ours, so its page lives.
+        let (slot, page) = unsafe { (self.0.as_ref(), self.page().as_ref()) };
+        slot.set(FREE);
+        let freed = page.freed.get() + 1;
+        page.freed.set(freed);
+        if freed > ORPHANED {
             // SAFETY: [INV-ROOT-1] it is given back here and nowhere else.
-            unsafe { free_if_unused(table) };
+            unsafe { give_back_orphan(page.table) };
         }
+    }
+}
+
+/// # Safety
+///
+/// The caller gives back a slot of the table, whose heap is gone.
+#[cold]
+#[inline(never)]
+unsafe fn give_back_orphan(table: NonNull<RootTable>) {
+    // SAFETY: [INV-ROOT-2] the table lives, since the slot is counted until here.
+    let shared = unsafe { table.as_ref() };
+    shared.orphans.set(shared.orphans.get() - 1);
+    // SAFETY: the caller's.
+    unsafe { free_if_unused(table) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::descriptor::suspect;
+
+    fn object(number: usize) -> ObjectRef {
+        suspect(NonNull::new(ptr::without_provenance_mut(number * 16 + 16)).expect("it is not null"))
+    }
+
+    /// Makes and drops roots at random, most of the time as many as there are pages for.
+    #[test]
+    fn slots_are_taken_once_and_found_again() {
+        let table = TableOwner::new();
+        let mut held: Vec<(RootSlot, usize)> = Vec::new();
+        let mut random = 1_u64;
+        for step in 0..if cfg!(miri) { 5_000 } else { 60_000 } {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let wanted = step / 2000 % 4 * 700;
+            if held.len() < wanted || random >> 63 == 0 && held.len() < wanted + 600 {
+                held.push((table.take(object(step)), step));
+            } else if !held.is_empty() {
+                held.swap_remove((random >> 33) as usize % held.len());
+            }
+            if step % 97 == 0 {
+                assert_eq!(table.roots(), held.len());
+                let mut targets: Vec<_> = table.targets().map(|object| object.cell().addr().get() / 16 - 1).collect();
+                let mut expected: Vec<_> = held.iter().map(|&(_, number)| number).collect();
+                targets.sort_unstable();
+                expected.sort_unstable();
+                assert_eq!(targets, expected);
+            }
+        }
+        // A third of the slots at least is taken when there are most.
+        assert!(table.bytes() / size_of::<*mut u8>() < 3 * 3000);
+    }
+
+    #[test]
+    fn roots_outlive_their_heap_and_are_cloned_and_dropped_without_it() {
+        let table = TableOwner::new();
+        let held: Vec<_> = (0..1000).map(|number| table.take(object(number))).collect();
+        drop(table);
+        let clones: Vec<_> = held.iter().map(RootSlot::duplicate).collect();
+        assert_eq!(held[0].table().roots(), 2000);
+        drop(held);
+        assert_eq!(clones[999].cell(), object(999).cell());
+        assert_eq!(clones[999].table().roots(), 1000);
     }
 }

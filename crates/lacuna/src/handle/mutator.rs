@@ -139,14 +139,7 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     fn take_cell<T: Trace>(&self) -> Result<NonNull<u8>, Exhausted> {
         let wanted = const { Wanted::sized(<T as Stored>::DESCRIPTOR) };
-        let cell = self.with(|core| {
-            if const { <T as Stored>::DESCRIPTOR.cell_size % 16 == 8 } {
-                core.take_cell::<true>(wanted)
-            } else {
-                core.take_cell::<false>(wanted)
-            }
-        });
-        match cell {
+        match self.with(|core| core.take_cell(wanted)) {
             Some(cell) => Ok(cell),
             None => self.find_cell(wanted),
         }
@@ -251,7 +244,7 @@ impl<'gc> Mutator<'gc> {
 
     fn take_cell_with_bytes(&self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
         let wanted = Wanted::with_bytes(descriptor, bytes);
-        match self.with(|core| core.take_cell::<false>(wanted)) {
+        match self.with(|core| core.take_cell(wanted)) {
             Some(cell) => Ok(cell),
             None => self.find_cell(wanted),
         }

@@ -4,7 +4,7 @@
 //!   gives a block back to the pool forgets every copy of it first.
 //! - `[INV-BLOCK-2]` In a block whose cells are dropped (`drops`), the last 128 bytes are the *allocated* bits: a bit is
 //!   set exactly while the cell that starts there holds a value that was not yet dropped, except for the cells that an
-//!   allocation cursor took and has not written back.
+//!   allocation cursor has listed and not handed out.
 //! - `[INV-BLOCK-3]` Between collections a cell is free exactly if it is unmarked and no cursor has handed it out since
 //!   the last collection; a cursor passes each block at most once between two collections.
 #![allow(unsafe_code)]

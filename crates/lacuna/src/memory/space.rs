@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::bitmap::{BLOCK_WORDS, CellStarts};
+use super::bitmap::CellStarts;
 use super::block::{self, Block};
 use super::cursor::Cursor;
 use super::pool::Pool;
@@ -50,26 +50,10 @@ impl Space {
         }
     }
 
-    /// Moves a cursor without cells on to the next free ones of its block; says whether there are any.
-    #[inline]
-    pub(crate) fn next_word(&self, cursor: &mut Cursor) -> bool {
-        cursor.write_back();
-        let Some(block) = cursor.block else { return false };
-        for (word, marks) in block.marks().iter().enumerate().skip(cursor.next_word) {
-            let free = self.starts.granules[word] & !marks.get();
-            if free != 0 {
-                cursor.enter_word(word, free, self.starts.halves[word]);
-                return true;
-            }
-        }
-        cursor.next_word = BLOCK_WORDS;
-        false
-    }
-
     /// Gives a cursor without cells free ones, from its block, from the space's next blocks, or from a block of the pool.
     pub(crate) fn refill(&mut self, cursor: &mut Cursor, pool: &mut Pool) -> Result<Refill, Exhausted> {
         let mut entered = 0;
-        while !self.next_word(cursor) {
+        loop {
             let block = match (self.ready.pop(), self.blocks.get(self.next)) {
                 (Some(block), _) => block,
                 (None, Some(&block)) => {
@@ -89,10 +73,10 @@ impl Space {
                 return Ok(Refill::Unswept(block));
             }
             entered += (block.capacity() - block.info().live.get() as usize) * self.cell_size;
-            cursor.block = Some(block);
-            cursor.next_word = 0;
+            if cursor.enter(block, &self.starts)? {
+                return Ok(Refill::Filled { entered });
+            }
         }
-        Ok(Refill::Filled { entered })
     }
 
     /// Takes a block back that [`Self::refill`] found unswept and that has been swept since. If there is no memory to

@@ -1,37 +1,46 @@
 //! A table that grows without moving what it holds.
 //!
-//! Segment `k` has `64 · 2ᵏ` entries, so that an entry's place is found with a count of leading zeros, a growing table
-//! copies nothing, and its large segments can have huge pages from the start.
+//! Its memory comes in segments, each as large as all before it together, so that a growing table copies nothing and its
+//! large segments can have huge pages from the start. A directory leads to them in pages of [`PAGE`] entries, so that
+//! finding an entry is a shift, a mask and two loads, whatever the size of its segment.
+//!
+//! - `[INV-TABLE-1]` The first `length` entries are initialised. Entry `i` lies at place `i % PAGE` of the page
+//!   `pages[i / PAGE]`, each page within one segment; segments are live allocations that only the table frees.
+#![allow(unsafe_code)]
 
+use alloc::alloc::{alloc, dealloc};
 use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::marker::PhantomData;
 use core::ops::{Index, IndexMut};
+use core::ptr::NonNull;
 
 use super::huge_pages::advise;
 use crate::error::Exhausted;
 
-/// Entries of the first segment, as a power of two.
-const FIRST: u32 = 6;
+/// Entries to which one place of the directory leads.
+const PAGE: usize = 256;
 
 /// Entries by index, from 0 on.
 pub(crate) struct Table<T> {
-    segments: [Vec<T>; SEGMENTS],
+    pages: Vec<NonNull<T>>,
     length: u32,
+    /// Each with its number of entries.
+    segments: Vec<(NonNull<T>, usize)>,
+    entries: PhantomData<T>,
 }
-
-/// Segments that hold as many entries as an index can name.
-const SEGMENTS: usize = (u32::BITS - FIRST + 1) as usize;
 
 impl<T> Table<T> {
     pub(crate) const fn new() -> Self {
-        Self { segments: [const { Vec::new() }; SEGMENTS], length: 0 }
+        Self { pages: Vec::new(), length: 0, segments: Vec::new(), entries: PhantomData }
     }
 
-    /// The segment of an entry and its place in it.
+    /// The place of an entry that there is room for.
     #[inline(always)]
-    fn place(index: u32) -> (usize, usize) {
-        let counted = u64::from(index) + (1 << FIRST);
-        let segment = counted.ilog2() - FIRST;
-        (segment as usize, (counted - (1 << (segment + FIRST))) as usize)
+    fn place(&self, index: usize) -> NonNull<T> {
+        debug_assert!(index < self.pages.len() * PAGE);
+        // SAFETY: [INV-TABLE-1] the callers' index is below the length, or below the room that was made.
+        unsafe { self.pages.get_unchecked(index / PAGE).add(index % PAGE) }
     }
 
     pub(crate) fn length(&self) -> u32 {
@@ -40,33 +49,38 @@ impl<T> Table<T> {
 
     #[inline(always)]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        let (segment, place) = Self::place(index);
-        self.segments.get(segment)?.get(place)
+        // SAFETY: [INV-TABLE-1] entries below the length are initialised.
+        (index < self.length).then(|| unsafe { self.place(index as usize).as_ref() })
     }
 
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        let (segment, place) = Self::place(index);
-        self.segments.get_mut(segment)?.get_mut(place)
+        // SAFETY: as above, and the table is borrowed exclusively.
+        (index < self.length).then(|| unsafe { self.place(index as usize).as_mut() })
     }
 
     /// Makes room for one more entry.
     #[inline]
     pub(crate) fn reserve(&mut self) -> Result<(), Exhausted> {
-        let (segment, _) = Self::place(self.length);
-        if self.segments[segment].capacity() > 0 { Ok(()) } else { self.add_segment(segment) }
+        if (self.length as usize) < self.pages.len() * PAGE { Ok(()) } else { self.add_segment() }
     }
 
     #[cold]
-    fn add_segment(&mut self, segment: usize) -> Result<(), Exhausted> {
+    fn add_segment(&mut self) -> Result<(), Exhausted> {
         if self.length >= u32::MAX / 2 {
             return Err(Exhausted::System);
         }
-        let entries = 1_usize << (segment as u32 + FIRST);
-        let mut added: Vec<T> = Vec::new();
-        added.try_reserve_exact(entries).map_err(|_| Exhausted::System)?;
-        advise(added.as_mut_ptr().cast(), entries * size_of::<T>());
-        self.segments[segment] = added;
+        let entries = (self.length as usize).max(PAGE);
+        self.segments.try_reserve(1).map_err(|_| Exhausted::System)?;
+        self.pages.try_reserve(entries / PAGE).map_err(|_| Exhausted::System)?;
+        let layout = Layout::array::<T>(entries).map_err(|_| Exhausted::System)?;
+        const { assert!(size_of::<T>() > 0) };
+        // SAFETY: the layout has more than zero bytes.
+        let segment = NonNull::new(unsafe { alloc(layout) }.cast::<T>()).ok_or(Exhausted::System)?;
+        advise(segment.as_ptr().cast(), layout.size());
+        self.segments.push((segment, entries));
+        // SAFETY: each page begins within the segment, of which the number of entries is a multiple of that of a page.
+        self.pages.extend((0..entries / PAGE).map(|page| unsafe { segment.add(page * PAGE) }));
         Ok(())
     }
 
@@ -81,18 +95,38 @@ impl<T> Table<T> {
     #[inline]
     pub(crate) fn push_reserved(&mut self, entry: T) -> u32 {
         let index = self.length;
-        self.segments[Self::place(index).0].push(entry);
+        assert!((index as usize) < self.pages.len() * PAGE, "room was made for the entry");
+        // SAFETY: [INV-TABLE-1] there is room at the end, which is not initialised yet.
+        unsafe { self.place(index as usize).write(entry) };
         self.length += 1;
         index
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.segments.iter().flatten()
+        // SAFETY: [INV-TABLE-1] entries below the length are initialised.
+        (0..self.length as usize).map(|index| unsafe { self.place(index).as_ref() })
     }
 
     /// Bytes of the table.
     pub(crate) fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.capacity() * size_of::<T>()).sum()
+        self.pages.len() * PAGE * size_of::<T>() + self.pages.capacity() * size_of::<NonNull<T>>()
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        let length = core::mem::take(&mut self.length) as usize;
+        if core::mem::needs_drop::<T>() {
+            for index in 0..length {
+                // SAFETY: [INV-TABLE-1] the entry is initialised, and no longer counted in the length.
+                unsafe { self.place(index).drop_in_place() };
+            }
+        }
+        for (segment, entries) in self.segments.drain(..) {
+            let layout = Layout::array::<T>(entries).expect("it was allocated with this layout");
+            // SAFETY: [INV-TABLE-1] nobody else frees it, and its entries were dropped.
+            unsafe { dealloc(segment.as_ptr().cast(), layout) };
+        }
     }
 }
 
@@ -107,22 +141,21 @@ impl<T> Index<u32> for Table<T> {
 
     #[inline(always)]
     fn index(&self, index: u32) -> &T {
-        let (segment, place) = Self::place(index);
-        &self.segments[segment][place]
+        self.get(index).expect("the index is that of an entry")
     }
 }
 
 impl<T> IndexMut<u32> for Table<T> {
     #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut T {
-        let (segment, place) = Self::place(index);
-        &mut self.segments[segment][place]
+        self.get_mut(index).expect("the index is that of an entry")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::rc::Rc;
 
     #[test]
     fn entries_are_where_their_index_says() {
@@ -134,5 +167,18 @@ mod tests {
         assert!((0..10_000).all(|i| table[i] == i * 3));
         assert!(table.iter().copied().eq((0..10_000).map(|i| i * 3)));
         assert_eq!(table.length(), 10_000);
+        table[9_999] = 1;
+        assert_eq!(table.get(9_999), Some(&1));
+    }
+
+    #[test]
+    fn entries_are_dropped_with_the_table() {
+        let counted = Rc::new(());
+        let mut table = Table::new();
+        for _ in 0..1000 {
+            table.push(counted.clone()).unwrap();
+        }
+        drop(table);
+        assert_eq!(Rc::strong_count(&counted), 1);
     }
 }
