@@ -23,6 +23,7 @@ use hashbrown::HashTable;
 use super::mutator::Mutator;
 use crate::error::{AllocError, Exhausted};
 use crate::memory::chunk::is_marked;
+use crate::memory::huge_pages::advise;
 use crate::memory::shrink::shrink;
 use crate::object::descriptor::{ObjectRef, suspect};
 use crate::object::edges::EdgeList;
@@ -337,7 +338,11 @@ impl<K: Keys, V> Content<K, V> {
             return Err(Exhausted::System);
         }
         let Self { entries, index } = self;
+        let before = entries.capacity();
         entries.try_reserve(additional).map_err(|_| Exhausted::System)?;
+        if entries.capacity() != before {
+            advise(entries.as_mut_ptr().cast(), entries.capacity() * size_of::<Entry<K, V>>());
+        }
         let hash = |&entry: &u32| entries[entry as usize].keys.hash(0);
         index.try_reserve(additional, hash).map_err(|_| Exhausted::System)
     }
