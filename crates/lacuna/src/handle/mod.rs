@@ -1,8 +1,10 @@
 //! What users hold.
 
 pub(crate) mod cell;
-pub(crate) mod cleanup;
+pub(crate) mod drain;
 pub(crate) mod guard;
 pub(crate) mod mutator;
+pub(crate) mod registration;
 pub(crate) mod root;
+pub(crate) mod send;
 pub(crate) mod weak;
