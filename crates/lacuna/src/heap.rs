@@ -14,7 +14,7 @@ use crate::cycle::sweep;
 use crate::cycle::verify::{self, VerifyError, VerifyReport};
 use crate::edges::callback::{Call, WithClosure, WithFunction};
 use crate::edges::finalizers::{Action, Taken};
-use crate::edges::roots::HeapId;
+use crate::edges::roots::{HeapId, TurnGuard};
 use crate::edges::weak::Kind;
 use crate::error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
@@ -100,6 +100,35 @@ impl Heap {
             self.safepoint();
         }
         result
+    }
+
+    /// Runs `turn`, and keeps alive to its end the object of every weak reference that is made or upgraded in it, as
+    /// those of JavaScript are kept to the end of a job.
+    ///
+    /// So a weak reference that was found alive in a turn stays so in the whole turn, also across scopes and
+    /// collections. Looking, as with [`is_dead`](Self::is_dead), keeps nothing alive. A turn within a turn keeps what is
+    /// observed in it to its own end. Outside of turns nothing is kept, and nothing is paid for that.
+    ///
+    /// A panic in `turn` ends the turn and passes through.
+    ///
+    /// ```
+    /// use lacuna::Heap;
+    ///
+    /// let mut heap = Heap::new();
+    /// let weak = heap.turn(|heap| {
+    ///     let object = heap.alloc(17);
+    ///     let weak = heap.downgrade(&object);
+    ///     drop(object);
+    ///     heap.collect();
+    ///     assert!(!heap.is_dead(weak));
+    ///     weak
+    /// });
+    /// heap.collect();
+    /// assert!(heap.is_dead(weak));
+    /// ```
+    pub fn turn<R>(&mut self, turn: impl FnOnce(&mut Self) -> R) -> R {
+        let open = Turn::begin(self);
+        turn(open.heap)
     }
 
     /// Collects if that is due, and runs callbacks if that is wanted.
@@ -340,7 +369,7 @@ impl Heap {
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::observed(core, weak.id(), Kind::Short)?;
+        let object = mutator::upgraded(core, weak.id(), Kind::Short)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
     }
@@ -353,7 +382,7 @@ impl Heap {
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::observed(core, weak.id(), Kind::Long)?;
+        let object = mutator::upgraded(core, weak.id(), Kind::Long)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
     }
@@ -891,6 +920,28 @@ impl Heap {
     /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
         verify::verify(self.mutator.core_ref(), None)
+    }
+}
+
+/// A turn that is open on a heap.
+struct Turn<'a> {
+    heap: &'a mut Heap,
+    kept: Option<TurnGuard>,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(heap: &'a mut Heap) -> Self {
+        let kept = heap.core().roots.begin_turn();
+        heap.core().follow_turn();
+        Self { heap, kept: Some(kept) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.kept = None;
+        // The heap may be another one by now, to which this means nothing.
+        self.heap.core().follow_turn();
     }
 }
 

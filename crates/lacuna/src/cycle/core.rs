@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::any::TypeId;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use hashbrown::HashMap;
@@ -11,7 +12,7 @@ use super::pacing::Pacing;
 use crate::config::Config;
 use crate::edges::finalizers::{Class, Finalizers};
 use crate::edges::roots::{HeapId, TableOwner};
-use crate::edges::weak::WeakSlots;
+use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
 use crate::memory::cursor::{Cursor, CursorTable};
@@ -27,6 +28,10 @@ pub(crate) struct Core {
     pub(crate) cursors: CursorTable,
     /// The heap's identity, here as well as in the root table, which is a load further away.
     pub(crate) id: HeapId,
+    /// What the fast paths of observing compare with: the heap's identity, or in a turn nobody's, so that they fail.
+    pub(crate) fast_id: Cell<HeapId>,
+    /// Below which generation a weak reference is made fast: the last one, or in a turn the first, so that none is.
+    pub(crate) fast_below: Cell<u32>,
     pub(crate) roots: TableOwner,
     pub(crate) weak: WeakSlots,
     pub(crate) pacing: Pacing,
@@ -54,6 +59,8 @@ impl Core {
         let mut core = Self {
             cursors: CursorTable::new(),
             id: roots.id(),
+            fast_id: Cell::new(roots.id()),
+            fast_below: Cell::new(LAST_GENERATION),
             roots,
             weak: WeakSlots::default(),
             pacing: Pacing::new(&config),
@@ -202,6 +209,13 @@ impl Core {
             shrink(&mut space.blocks, 0);
         }
         shrink(&mut self.larges, 0);
+    }
+
+    /// Has the fast paths of observing fail while a turn is open, and only then.
+    pub(crate) fn follow_turn(&self) {
+        let in_turn = self.roots.in_turn();
+        self.fast_id.set(if in_turn { HeapId::NOBODY } else { self.id });
+        self.fast_below.set(if in_turn { 0 } else { LAST_GENERATION });
     }
 
     /// How many collections ago the oldest callback that waits was queued, the last one not counted.

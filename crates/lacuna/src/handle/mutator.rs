@@ -24,7 +24,7 @@ use crate::cycle::sweep;
 use crate::edges::callback::{Call, Callback, SendCallback, WithFunction};
 use crate::edges::finalizers::{Action, Taken};
 use crate::edges::roots::{RootSlot, RootTable};
-use crate::edges::weak::Kind;
+use crate::edges::weak::{Kind, SlotIndex};
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure};
 use crate::heap::Heap;
 use crate::object::descriptor::{Descriptor, ObjectRef};
@@ -327,7 +327,7 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
-        let object = self.observed(weak.id(), Weak::<T>::KIND)?;
+        let object = self.upgraded(weak.id(), Weak::<T>::KIND)?;
         // SAFETY: the reference is alive, so the object is the one it was made of, of type `T` up to the brand.
         Some(unsafe { Gc::from_cell(object.cell(), weak.metadata()) })
     }
@@ -340,7 +340,7 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
-        let object = self.observed(weak.id(), WeakLong::<T>::KIND)?;
+        let object = self.upgraded(weak.id(), WeakLong::<T>::KIND)?;
         // SAFETY: as in `upgrade`.
         Some(unsafe { Gc::from_cell(object.cell(), weak.metadata()) })
     }
@@ -353,6 +353,13 @@ impl<'gc> Mutator<'gc> {
     #[track_caller]
     pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
         self.observed(weak.id(), Weak::<T>::KIND).is_none()
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn upgraded(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+        // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
+        upgraded(unsafe { &*self.core.get() }, id, kind)
     }
 
     #[inline(always)]
@@ -512,10 +519,46 @@ pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef>
     core.weak.target(id.slot, id.generation, kind)
 }
 
+/// The object of a weak reference that is being upgraded. In a turn, it is kept alive to the end of that.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+    if id.heap != Some(core.fast_id.get()) {
+        return upgraded_in_turn(core, id, kind);
+    }
+    core.weak.target(id.slot, id.generation, kind)
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+    let object = observed(core, id, kind)?;
+    keep_in_turn(core, id.slot, object);
+    Some(object)
+}
+
+/// Keeps the object of a weak slot alive while a turn is open. If it was ended without the heap, by a callback that put
+/// the heap elsewhere, the heap finds out here.
+fn keep_in_turn(core: &Core, slot: SlotIndex, object: ObjectRef) {
+    core.follow_turn();
+    if core.roots.in_turn() {
+        core.roots.keep(slot, object);
+    }
+}
+
 #[inline]
 pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<WeakId, Exhausted> {
     let slot = core.weak.attach(object)?;
-    Ok(WeakId { heap: Some(core.id), slot, generation: core.weak.generation(slot, kind) })
+    let generation = match core.weak.common_generation(slot, core.fast_below.get()) {
+        Some(generation) => generation,
+        None => {
+            let generation = core.weak.generation(slot, kind);
+            keep_in_turn(core, slot, object);
+            generation
+        }
+    };
+    Ok(WeakId { heap: Some(core.id), slot, generation })
 }
 
 /// A callback, unless its payload holds a root of the target, an object of the heap that the token stands for.
