@@ -76,6 +76,39 @@ impl fmt::Display for WrongHeap {
 
 impl core::error::Error for WrongHeap {}
 
+/// Why an object could not be observed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// The root belongs to another heap.
+    WrongHeap(WrongHeap),
+    /// There is no memory for the object's weak slot.
+    Exhausted(Exhausted),
+}
+
+impl From<WrongHeap> for ObserveError {
+    fn from(error: WrongHeap) -> Self {
+        Self::WrongHeap(error)
+    }
+}
+
+impl From<Exhausted> for ObserveError {
+    fn from(error: Exhausted) -> Self {
+        Self::Exhausted(error)
+    }
+}
+
+impl fmt::Display for ObserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongHeap(error) => error.fmt(f),
+            Self::Exhausted(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ObserveError {}
+
 /// Why a cleanup, guardian or notification could not be registered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

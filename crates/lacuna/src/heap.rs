@@ -16,7 +16,7 @@ use crate::edges::callback::{Call, WithClosure, WithFunction};
 use crate::edges::finalizers::{Action, Taken};
 use crate::edges::roots::{HeapId, TurnGuard};
 use crate::edges::weak::Kind;
-use crate::error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
+use crate::error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
 use crate::handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
 use crate::handle::guard::{AnyRoot, Guard, Guarded};
@@ -25,7 +25,7 @@ use crate::handle::registration::sealed::Named as _;
 use crate::handle::registration::{Cleanup, Notification, Registered};
 use crate::handle::root::Root;
 use crate::handle::send::SendBatch;
-use crate::handle::weak::{Weak, WeakLong};
+use crate::handle::weak::{Weak, WeakId, WeakLong};
 use crate::object::descriptor::ObjectRef;
 use crate::object::edges::AnyEdge;
 use crate::object::gc::Gc;
@@ -214,13 +214,7 @@ impl Heap {
     /// If the value holds an edge.
     #[track_caller]
     pub fn try_alloc<T: Trace<At<'static> = T>>(&mut self, value: T) -> Result<Root<T>, AllocError<T>> {
-        if T::NEEDS_TRACE {
-            // An edge of a scope can't get here, since `T` has the brand 'static, which no scope has. This is a second
-            // lock on that door.
-            let mut found = AnyEdge::default();
-            value.trace(&mut found);
-            assert!(!found.0, "a value that holds edges is allocated in the scope of its edges: use Heap::alloc_with");
-        }
+        expect_no_edge(&value);
         if self.core().wants_safepoint() {
             self.safepoint();
         }
@@ -268,20 +262,109 @@ impl Heap {
         self.mutator.enter(|cx| cx.alloc(value(cx)).root(cx))
     }
 
+    /// Like [`alloc_with`](Self::alloc_with), but an error instead of a panic if there is no memory. May collect before,
+    /// and collects everything if there is no memory; the closure is then called once more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory even then, or the heap is at its limit. The value, which cannot leave its scope, is dropped.
+    pub fn try_alloc_with<T: Trace>(
+        &mut self,
+        mut value: impl for<'gc> FnMut(&'gc Mutator<'gc>) -> T::At<'gc>,
+    ) -> Result<Root<T::At<'static>>, Exhausted> {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        self.try_twice(|cx| {
+            let value = value(cx);
+            cx.roots().reserve()?;
+            cx.try_alloc(value).map(|object| object.root(cx)).map_err(|error| error.reason())
+        })
+    }
+
+    /// Makes a root in a scope; if there is no memory for it, collects everything and tries again.
+    fn try_twice<T: ?Sized + Object>(
+        &mut self,
+        mut make: impl for<'gc> FnMut(&'gc Mutator<'gc>) -> Result<Root<T>, Exhausted>,
+    ) -> Result<Root<T>, Exhausted> {
+        if let Ok(root) = self.mutator.enter(&mut make) {
+            return Ok(root);
+        }
+        self.collect_because(Cause::Exhausted, true);
+        self.mutator.enter(make)
+    }
+
+    /// Allocates a slice of as many elements as the iterator says it has, rooted. May collect before, and collects
+    /// everything if there is no memory.
+    ///
+    /// The elements can hold no edges yet, as in [`alloc`](Self::alloc); for some that do there is
+    /// [`Mutator::alloc_slice`].
+    ///
+    /// ```
+    /// use lacuna::{Heap, Root};
+    ///
+    /// let mut heap = Heap::new();
+    /// let squares: Root<[u32]> = heap.alloc_slice((0..4).map(|i| i * i));
+    /// assert_eq!(heap.get(&squares), [0, 1, 4, 9]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory even then, as for [`Mutator::alloc`]; if the iterator yields fewer elements than it says, or
+    /// an element holds an edge.
+    #[track_caller]
+    pub fn alloc_slice<T, I>(&mut self, elements: I) -> Root<[T]>
+    where
+        T: Trace<At<'static> = T>,
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        // The elements' type is that of the brand 'static, which no scope has; that none holds an edge is looked at all
+        // the same. The pointer is rooted before anything else happens.
+        let elements = elements.into_iter().inspect(expect_no_edge);
+        let once = |mutator: &Mutator<'static>, elements| match mutator.roots().reserve() {
+            Ok(()) => mutator.try_alloc_slice(elements).map(|slice| slice.root(mutator)),
+            Err(reason) => Err(AllocError::new(elements, reason)),
+        };
+        let elements = match once(&self.mutator, elements) {
+            Ok(root) => return root,
+            Err(error) => error.into_value(),
+        };
+        self.collect_because(Cause::Exhausted, true);
+        match once(&self.mutator, elements) {
+            Ok(root) => root,
+            Err(error) => self.mutator.out_of_memory(error.reason()),
+        }
+    }
+
     /// Allocates a string, rooted. May collect before, and collects everything if there is no memory.
     ///
     /// # Panics
     ///
     /// If there is no memory even then, as for [`Mutator::alloc`].
+    #[track_caller]
     pub fn alloc_str(&mut self, text: &str) -> Root<str> {
+        match self.try_alloc_str(text) {
+            Ok(root) => root,
+            Err(reason) => self.mutator.out_of_memory(reason),
+        }
+    }
+
+    /// Allocates a string, rooted. May collect before, and collects everything if there is no memory.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory even then, or the heap is at its limit.
+    pub fn try_alloc_str(&mut self, text: &str) -> Result<Root<str>, Exhausted> {
         if self.core().wants_safepoint() {
             self.safepoint();
         }
-        if let Ok(root) = self.mutator.enter(|cx| cx.try_alloc_str(text).map(|text| text.root(cx))) {
-            return root;
-        }
-        self.collect_because(Cause::Exhausted, true);
-        self.mutator.enter(|cx| cx.alloc_str(text).root(cx))
+        self.try_twice(|cx| {
+            cx.roots().reserve()?;
+            cx.try_alloc_str(text).map(|text| text.root(cx))
+        })
     }
 
     /// The object of a root, of a type without brand: one that is the same in every scope, and so can hold no edges. For
@@ -322,6 +405,30 @@ impl Heap {
         read(unsafe { Gc::from_cell(root.slot().cell(), root.metadata()) })
     }
 
+    /// [`get`](Self::get), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap.
+    pub fn try_get<T: ?Sized + for<'a> Object<Of<'a> = T>>(&self, root: &Root<T>) -> Result<&T, WrongHeap> {
+        self.target(root)?;
+        Ok(self.get(root))
+    }
+
+    /// [`with`](Self::with), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap; `read` is then not called.
+    pub fn try_with<T: ?Sized + Object, R>(
+        &self,
+        root: &Root<T>,
+        read: impl for<'gc> FnOnce(Gc<'gc, T::Of<'gc>>) -> R,
+    ) -> Result<R, WrongHeap> {
+        self.target(root)?;
+        Ok(self.with(root, read))
+    }
+
     /// A weak reference to the object of a root. No collection runs.
     ///
     /// # Panics
@@ -344,13 +451,40 @@ impl Heap {
         unsafe { WeakLong::new(self.observe(root, Kind::Long), root.metadata()) }
     }
 
+    /// [`downgrade`](Self::downgrade), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    pub fn try_downgrade<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Result<Weak<T>, ObserveError> {
+        let id = self.try_observe(root, Kind::Short)?;
+        // SAFETY: the id is that of the root's object.
+        Ok(unsafe { Weak::new(id, root.metadata()) })
+    }
+
+    /// [`downgrade_long`](Self::downgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_downgrade`](Self::try_downgrade).
+    pub fn try_downgrade_long<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Result<WeakLong<T>, ObserveError> {
+        let id = self.try_observe(root, Kind::Long)?;
+        // SAFETY: the id is that of the root's object.
+        Ok(unsafe { WeakLong::new(id, root.metadata()) })
+    }
+
     #[track_caller]
-    fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> crate::handle::weak::WeakId {
-        let object = self.target(root).unwrap_or_else(|error| panic!("{error}"));
-        match mutator::observe(self.core(), object, kind) {
+    fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> WeakId {
+        match self.try_observe(root, kind) {
             Ok(id) => id,
-            Err(reason) => self.mutator.out_of_memory(reason),
+            Err(ObserveError::Exhausted(reason)) => self.mutator.out_of_memory(reason),
+            Err(ObserveError::WrongHeap(error)) => panic!("{error}"),
         }
+    }
+
+    fn try_observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> Result<WeakId, ObserveError> {
+        let object = self.target(root)?;
+        Ok(mutator::observe(self.core(), object, kind)?)
     }
 
     fn target<T: ?Sized + Object>(&self, root: &Root<T>) -> Result<ObjectRef, WrongHeap> {
@@ -385,6 +519,29 @@ impl Heap {
         let object = mutator::upgraded(core, weak.id(), Kind::Long)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
+    }
+
+    /// [`upgrade`](Self::upgrade), with an error instead of a panic.
+    ///
+    /// A null reference belongs to every heap, and one of this heap reads dead after a [`shutdown`](Self::shutdown). One
+    /// whose heap is gone is an error in every other.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    pub fn try_upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Result<Option<Root<T>>, WrongHeap> {
+        mutator::check_heap(self.mutator.core_ref(), weak.id())?;
+        Ok(self.upgrade(weak))
+    }
+
+    /// [`upgrade_long`](Self::upgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_upgrade`](Self::try_upgrade).
+    pub fn try_upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Result<Option<Root<T>>, WrongHeap> {
+        mutator::check_heap(self.mutator.core_ref(), weak.id())?;
+        Ok(self.upgrade_long(weak))
     }
 
     /// Whether a weak reference is dead. Does not extend the object's life.
@@ -920,6 +1077,19 @@ impl Heap {
     /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
         verify::verify(self.mutator.core_ref(), None)
+    }
+}
+
+/// Panics if a value holds an edge.
+///
+/// An edge of a scope can't get here, since `T` has the brand 'static, which no scope has. This is a second lock on that
+/// door.
+#[track_caller]
+fn expect_no_edge<T: Trace<At<'static> = T>>(value: &T) {
+    if T::NEEDS_TRACE {
+        let mut found = AnyEdge::default();
+        value.trace(&mut found);
+        assert!(!found.0, "a value that holds edges is allocated in the scope of its edges: use Heap::alloc_with");
     }
 }
 

@@ -611,10 +611,10 @@ impl Finalizers {
 
     /// Gives the tables back if there is no registration. Those made later start with a generation no id has yet.
     pub(crate) fn release_if_unused(&mut self) {
-        if self.in_use > 0 || self.registrations.length() == 0 {
+        if self.in_use > 0 || self.bytes() == 0 {
             return;
         }
-        let start = self.registrations.iter().map(|registration| registration.generation).max().unwrap_or(0);
+        let start = self.registrations.iter().map(|registration| registration.generation).max().unwrap_or(self.start);
         *self = Self { start, numbers: self.numbers, free: NONE, ..Self::default() };
     }
 

@@ -25,7 +25,7 @@ use crate::edges::callback::{Call, Callback, SendCallback, WithFunction};
 use crate::edges::finalizers::{Action, Taken};
 use crate::edges::roots::{RootSlot, RootTable};
 use crate::edges::weak::{Kind, SlotIndex};
-use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure};
+use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::heap::Heap;
 use crate::object::descriptor::{Descriptor, ObjectRef};
 use crate::object::edges::HeldRoot;
@@ -251,6 +251,32 @@ impl<'gc> Mutator<'gc> {
         }
     }
 
+    /// Allocates a header followed by elements, or gives both back.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory, or the heap is at its limit.
+    ///
+    /// # Panics
+    ///
+    /// As [`alloc_slice`](Self::alloc_slice), except for the lack of memory.
+    pub fn try_alloc_tail<H, T, I>(
+        &self,
+        header: H,
+        tail: I,
+    ) -> Result<Gc<'gc, WithTail<H, T>>, AllocError<(H, I::IntoIter)>>
+    where
+        H: Trace<At<'gc> = H>,
+        T: Trace<At<'gc> = T>,
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        match self.sequence(header, tail.into_iter(), WithTail::<H, T>::DESCRIPTOR) {
+            // SAFETY: as in `alloc_tail`.
+            Ok(cell) => Ok(unsafe { Gc::from_cell(cell, ()) }),
+            Err((header, tail, reason)) => Err(AllocError::new((header, tail), reason)),
+        }
+    }
+
     fn take_cell_with_bytes(&self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
         let wanted = Wanted::with_bytes(descriptor, bytes);
         match self.with(|core| core.take_cell::<false>(wanted)) {
@@ -345,6 +371,31 @@ impl<'gc> Mutator<'gc> {
         Some(unsafe { Gc::from_cell(object.cell(), weak.metadata()) })
     }
 
+    /// [`upgrade`](Self::upgrade), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    #[inline]
+    pub fn try_upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Result<Option<Gc<'gc, T::Of<'gc>>>, WrongHeap> {
+        self.with(|core| check_heap(core, weak.id()))?;
+        Ok(self.upgrade(weak))
+    }
+
+    /// [`upgrade_long`](Self::upgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    #[inline]
+    pub fn try_upgrade_long<T: ?Sized + Object>(
+        &self,
+        weak: WeakLong<T>,
+    ) -> Result<Option<Gc<'gc, T::Of<'gc>>>, WrongHeap> {
+        self.with(|core| check_heap(core, weak.id()))?;
+        Ok(self.upgrade_long(weak))
+    }
+
     /// Whether a weak reference is dead. Does not extend the object's life.
     ///
     /// # Panics
@@ -372,11 +423,16 @@ impl<'gc> Mutator<'gc> {
     /// Observes an object.
     #[inline]
     pub(crate) fn observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> WeakId {
-        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
-        match self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind)) {
+        match self.try_observe(object, kind) {
             Ok(id) => id,
             Err(reason) => self.out_of_memory(reason),
         }
+    }
+
+    #[inline]
+    pub(crate) fn try_observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> Result<WeakId, Exhausted> {
+        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
+        self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind))
     }
 
     /// Registers a callback that gets `payload` once the object is gone. See [`Heap::cleanup`].
@@ -481,7 +537,7 @@ impl<'gc> Mutator<'gc> {
     pub fn cancel<R: Registered>(&self, registration: R) -> Option<R::Payload> {
         let name = registration.name();
         // A panic runs the user's hook, so it is not raised while the state is borrowed.
-        assert!(self.with(|core| core.id) == name.heap, "{}", crate::error::WrongHeap);
+        assert!(self.with(|core| core.id) == name.heap, "{}", WrongHeap);
         let callback = self.with(|core| cancel(core, name))?;
         // SAFETY: the registration of this id was made with a payload of this type.
         Some(unsafe { callback.into_payload() })
@@ -513,10 +569,15 @@ impl core::fmt::Debug for Mutator<'_> {
 #[track_caller]
 pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
     if id.heap != Some(core.id) {
-        assert!(id.heap.is_none(), "{}", crate::error::WrongHeap);
+        assert!(id.heap.is_none(), "{}", WrongHeap);
         return None;
     }
     core.weak.target(id.slot, id.generation, kind)
+}
+
+/// Whether a weak reference is null or belongs to the heap.
+pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
+    if id.heap.is_none_or(|heap| heap == core.id) { Ok(()) } else { Err(WrongHeap) }
 }
 
 /// The object of a weak reference that is being upgraded. In a turn, it is kept alive to the end of that.
@@ -607,9 +668,7 @@ fn notified_of(core: &Core, weak: WeakId) -> Result<ObjectRef, RegisterFailure> 
     if core.closed {
         return Err(RegisterFailure::Closed);
     }
-    if weak.heap.is_some_and(|heap| heap != core.id) {
-        return Err(RegisterFailure::WrongHeap);
-    }
+    check_heap(core, weak).map_err(|WrongHeap| RegisterFailure::WrongHeap)?;
     observed(core, weak, Kind::Short).ok_or(RegisterFailure::Dead)
 }
 
@@ -648,7 +707,7 @@ pub(crate) fn cancel(core: &mut Core, name: Name) -> Option<Callback> {
 /// Takes a pending registration out, and counts it as cancelled.
 #[track_caller]
 pub(crate) fn take(core: &mut Core, name: Name) -> Option<Taken> {
-    assert!(name.heap == core.id, "{}", crate::error::WrongHeap);
+    assert!(name.heap == core.id, "{}", WrongHeap);
     let taken = core.finalizers.take(&mut core.weak, name.id)?;
     core.add_external(0, taken.details.external);
     core.stats.cancelled += 1;
