@@ -16,6 +16,7 @@ fn heap() -> Heap {
 }
 
 fn main() {
+    other_threads();
     // A callback below panics on purpose; its message need not be seen.
     std::panic::set_hook(Box::new(|_| ()));
     order();
@@ -186,6 +187,19 @@ fn budget() {
     let report = heap.drain(Budget::unlimited().callbacks(0)).unwrap();
     assert_eq!(report.oldest_age_in_cycles, 1); // those that wait were queued one collection ago
     // ANCHOR_END: budget
+}
+
+fn other_threads() {
+    let mut heap = heap();
+    // ANCHOR: send
+    let upload = heap.alloc(17);
+    heap.cleanup_send(&upload, String::from("/tmp/17"), |path| println!("removing {path}")).unwrap();
+    drop(upload);
+    heap.collect();
+    let batch = heap.drain_send(100);
+    let report = std::thread::spawn(|| batch.run()).join().unwrap();
+    assert_eq!((report.ran, report.failures.len()), (1, 0));
+    // ANCHOR_END: send
 }
 
 fn shutdown() {

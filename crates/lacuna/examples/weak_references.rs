@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use lacuna::{Gc, GcCell, Heap, Root, Trace, Weak};
 
 fn main() {
+    turns();
     cache();
     parents();
     identity();
@@ -109,6 +110,22 @@ fn identity() {
     assert_ne!(weak, heap.downgrade(&reused));
     assert_eq!(Weak::<i32>::null(), Weak::default()); // never had a target
     // ANCHOR_END: identity
+}
+
+fn turns() {
+    // ANCHOR: turns
+    let mut heap = Heap::new();
+    let page = heap.alloc("<html>".to_owned());
+    let cached = heap.downgrade(&page);
+    drop(page);
+    heap.turn(|heap| {
+        assert!(heap.upgrade(cached).is_some()); // alive now, so alive to the end of the turn
+        heap.collect();
+        heap.enter(|cx| assert!(cx.upgrade(cached).is_some()));
+    });
+    heap.collect();
+    assert!(heap.is_dead(cached));
+    // ANCHOR_END: turns
 }
 
 fn short_and_long() {

@@ -76,7 +76,40 @@ impl fmt::Display for WrongHeap {
 
 impl core::error::Error for WrongHeap {}
 
-/// Why a cleanup or guardian could not be registered.
+/// Why an object could not be observed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// The root belongs to another heap.
+    WrongHeap(WrongHeap),
+    /// There is no memory for the object's weak slot.
+    Exhausted(Exhausted),
+}
+
+impl From<WrongHeap> for ObserveError {
+    fn from(error: WrongHeap) -> Self {
+        Self::WrongHeap(error)
+    }
+}
+
+impl From<Exhausted> for ObserveError {
+    fn from(error: Exhausted) -> Self {
+        Self::Exhausted(error)
+    }
+}
+
+impl fmt::Display for ObserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongHeap(error) => error.fmt(f),
+            Self::Exhausted(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ObserveError {}
+
+/// Why a cleanup, guardian or notification could not be registered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RegisterFailure {
@@ -86,8 +119,10 @@ pub enum RegisterFailure {
     Closed,
     /// There is no memory for the registration.
     OutOfMemory,
-    /// The target belongs to another heap.
+    /// The target, or the owner, belongs to another heap.
     WrongHeap,
+    /// The weak reference to be notified of is dead already, or never had a target.
+    Dead,
 }
 
 impl fmt::Display for RegisterFailure {
@@ -99,6 +134,10 @@ impl fmt::Display for RegisterFailure {
             }
             Self::Closed => "the heap was shut down and takes no more registrations",
             Self::OutOfMemory => "no memory for the registration; drop roots and collect, then try again",
+            Self::Dead => {
+                "the weak reference is dead already, or null, and dies no more; \
+                 upgrade it first, and do at once what the callback was to do if that gives nothing"
+            }
             Self::WrongHeap => "the target belongs to another heap; register it with the heap that made it",
         })
     }

@@ -14,14 +14,18 @@ use crate::cycle::sweep;
 use crate::cycle::verify::{self, VerifyError, VerifyReport};
 use crate::edges::callback::{Call, WithClosure, WithFunction};
 use crate::edges::finalizers::{Action, Taken};
+use crate::edges::roots::{HeapId, TurnGuard};
 use crate::edges::weak::Kind;
-use crate::error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
+use crate::error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
-use crate::handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
+use crate::handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
 use crate::handle::guard::{AnyRoot, Guard, Guarded};
 use crate::handle::mutator::{self, Mutator};
+use crate::handle::registration::sealed::Named as _;
+use crate::handle::registration::{Cleanup, Notification, Registered};
 use crate::handle::root::Root;
-use crate::handle::weak::{Weak, WeakLong};
+use crate::handle::send::SendBatch;
+use crate::handle::weak::{Weak, WeakId, WeakLong};
 use crate::object::descriptor::ObjectRef;
 use crate::object::edges::AnyEdge;
 use crate::object::gc::Gc;
@@ -80,6 +84,11 @@ impl Heap {
         self.mutator.core_mut()
     }
 
+    /// The heap's identity.
+    pub(crate) fn id(&self) -> HeapId {
+        self.mutator.core_ref().id
+    }
+
     /// Runs `scope` with access to the heap, and returns what it returns.
     ///
     /// Inside, nothing is freed and no collection runs, so a long computation should enter many times. When the scope
@@ -93,6 +102,35 @@ impl Heap {
         result
     }
 
+    /// Runs `turn`, and keeps alive to its end the object of every weak reference that is made or upgraded in it, as
+    /// those of JavaScript are kept to the end of a job.
+    ///
+    /// So a weak reference that was found alive in a turn stays so in the whole turn, also across scopes and
+    /// collections. Looking, as with [`is_dead`](Self::is_dead), keeps nothing alive. A turn within a turn keeps what is
+    /// observed in it to its own end. Outside of turns nothing is kept, and nothing is paid for that.
+    ///
+    /// A panic in `turn` ends the turn and passes through.
+    ///
+    /// ```
+    /// use lacuna::Heap;
+    ///
+    /// let mut heap = Heap::new();
+    /// let weak = heap.turn(|heap| {
+    ///     let object = heap.alloc(17);
+    ///     let weak = heap.downgrade(&object);
+    ///     drop(object);
+    ///     heap.collect();
+    ///     assert!(!heap.is_dead(weak));
+    ///     weak
+    /// });
+    /// heap.collect();
+    /// assert!(heap.is_dead(weak));
+    /// ```
+    pub fn turn<R>(&mut self, turn: impl FnOnce(&mut Self) -> R) -> R {
+        let open = Turn::begin(self);
+        turn(open.heap)
+    }
+
     /// Collects if that is due, and runs callbacks if that is wanted.
     #[cold]
     fn safepoint(&mut self) {
@@ -103,7 +141,7 @@ impl Heap {
             self.collect_because(Cause::Goal, false);
         }
         let core = self.core();
-        let waiting = core.finalizers.queued_cleanups();
+        let waiting = core.finalizers.queued_callbacks();
         if waiting > 0 && core.config.auto_drain == AutoDrain::AtSafepoints && !core.closed {
             // A callback that is running drains no others; they run after it.
             let _ = self.drain(Budget::unlimited().callbacks((waiting / 8).max(16)));
@@ -115,7 +153,16 @@ impl Heap {
         if self.core().config.zeal {
             self.expect_sound(verdict);
         }
+        self.drop_silenced();
         self.report_failures();
+    }
+
+    /// Drops the payloads of notifications whose owners are gone.
+    fn drop_silenced(&mut self) {
+        while let Some(taken) = self.core().finalizers.next_silenced() {
+            let failure = failures::catch(FailureKind::Drop, taken.details.label, || drop(taken.action));
+            self.core().failures.record(failure);
+        }
     }
 
     /// In zeal, panics if the heap is not sound.
@@ -167,13 +214,7 @@ impl Heap {
     /// If the value holds an edge.
     #[track_caller]
     pub fn try_alloc<T: Trace<At<'static> = T>>(&mut self, value: T) -> Result<Root<T>, AllocError<T>> {
-        if T::NEEDS_TRACE {
-            // An edge of a scope can't get here, since `T` has the brand 'static, which no scope has. This is a second
-            // lock on that door.
-            let mut found = AnyEdge::default();
-            value.trace(&mut found);
-            assert!(!found.0, "a value that holds edges is allocated in the scope of its edges: use Heap::alloc_with");
-        }
+        expect_no_edge(&value);
         if self.core().wants_safepoint() {
             self.safepoint();
         }
@@ -221,20 +262,109 @@ impl Heap {
         self.mutator.enter(|cx| cx.alloc(value(cx)).root(cx))
     }
 
+    /// Like [`alloc_with`](Self::alloc_with), but an error instead of a panic if there is no memory. May collect before,
+    /// and collects everything if there is no memory; the closure is then called once more.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory even then, or the heap is at its limit. The value, which cannot leave its scope, is dropped.
+    pub fn try_alloc_with<T: Trace>(
+        &mut self,
+        mut value: impl for<'gc> FnMut(&'gc Mutator<'gc>) -> T::At<'gc>,
+    ) -> Result<Root<T::At<'static>>, Exhausted> {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        self.try_twice(|cx| {
+            let value = value(cx);
+            cx.roots().reserve()?;
+            cx.try_alloc(value).map(|object| object.root(cx)).map_err(|error| error.reason())
+        })
+    }
+
+    /// Makes a root in a scope; if there is no memory for it, collects everything and tries again.
+    fn try_twice<T: ?Sized + Object>(
+        &mut self,
+        mut make: impl for<'gc> FnMut(&'gc Mutator<'gc>) -> Result<Root<T>, Exhausted>,
+    ) -> Result<Root<T>, Exhausted> {
+        if let Ok(root) = self.mutator.enter(&mut make) {
+            return Ok(root);
+        }
+        self.collect_because(Cause::Exhausted, true);
+        self.mutator.enter(make)
+    }
+
+    /// Allocates a slice of as many elements as the iterator says it has, rooted. May collect before, and collects
+    /// everything if there is no memory.
+    ///
+    /// The elements can hold no edges yet, as in [`alloc`](Self::alloc); for some that do there is
+    /// [`Mutator::alloc_slice`].
+    ///
+    /// ```
+    /// use lacuna::{Heap, Root};
+    ///
+    /// let mut heap = Heap::new();
+    /// let squares: Root<[u32]> = heap.alloc_slice((0..4).map(|i| i * i));
+    /// assert_eq!(heap.get(&squares), [0, 1, 4, 9]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory even then, as for [`Mutator::alloc`]; if the iterator yields fewer elements than it says, or
+    /// an element holds an edge.
+    #[track_caller]
+    pub fn alloc_slice<T, I>(&mut self, elements: I) -> Root<[T]>
+    where
+        T: Trace<At<'static> = T>,
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        if self.core().wants_safepoint() {
+            self.safepoint();
+        }
+        // The elements' type is that of the brand 'static, which no scope has; that none holds an edge is looked at all
+        // the same. The pointer is rooted before anything else happens.
+        let elements = elements.into_iter().inspect(expect_no_edge);
+        let once = |mutator: &Mutator<'static>, elements| match mutator.roots().reserve() {
+            Ok(()) => mutator.try_alloc_slice(elements).map(|slice| slice.root(mutator)),
+            Err(reason) => Err(AllocError::new(elements, reason)),
+        };
+        let elements = match once(&self.mutator, elements) {
+            Ok(root) => return root,
+            Err(error) => error.into_value(),
+        };
+        self.collect_because(Cause::Exhausted, true);
+        match once(&self.mutator, elements) {
+            Ok(root) => root,
+            Err(error) => self.mutator.out_of_memory(error.reason()),
+        }
+    }
+
     /// Allocates a string, rooted. May collect before, and collects everything if there is no memory.
     ///
     /// # Panics
     ///
     /// If there is no memory even then, as for [`Mutator::alloc`].
+    #[track_caller]
     pub fn alloc_str(&mut self, text: &str) -> Root<str> {
+        match self.try_alloc_str(text) {
+            Ok(root) => root,
+            Err(reason) => self.mutator.out_of_memory(reason),
+        }
+    }
+
+    /// Allocates a string, rooted. May collect before, and collects everything if there is no memory.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory even then, or the heap is at its limit.
+    pub fn try_alloc_str(&mut self, text: &str) -> Result<Root<str>, Exhausted> {
         if self.core().wants_safepoint() {
             self.safepoint();
         }
-        if let Ok(root) = self.mutator.enter(|cx| cx.try_alloc_str(text).map(|text| text.root(cx))) {
-            return root;
-        }
-        self.collect_because(Cause::Exhausted, true);
-        self.mutator.enter(|cx| cx.alloc_str(text).root(cx))
+        self.try_twice(|cx| {
+            cx.roots().reserve()?;
+            cx.try_alloc_str(text).map(|text| text.root(cx))
+        })
     }
 
     /// The object of a root, of a type without brand: one that is the same in every scope, and so can hold no edges. For
@@ -275,6 +405,30 @@ impl Heap {
         read(unsafe { Gc::from_cell(root.slot().cell(), root.metadata()) })
     }
 
+    /// [`get`](Self::get), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap.
+    pub fn try_get<T: ?Sized + for<'a> Object<Of<'a> = T>>(&self, root: &Root<T>) -> Result<&T, WrongHeap> {
+        self.target(root)?;
+        Ok(self.get(root))
+    }
+
+    /// [`with`](Self::with), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap; `read` is then not called.
+    pub fn try_with<T: ?Sized + Object, R>(
+        &self,
+        root: &Root<T>,
+        read: impl for<'gc> FnOnce(Gc<'gc, T::Of<'gc>>) -> R,
+    ) -> Result<R, WrongHeap> {
+        self.target(root)?;
+        Ok(self.with(root, read))
+    }
+
     /// A weak reference to the object of a root. No collection runs.
     ///
     /// # Panics
@@ -297,13 +451,40 @@ impl Heap {
         unsafe { WeakLong::new(self.observe(root, Kind::Long), root.metadata()) }
     }
 
+    /// [`downgrade`](Self::downgrade), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    pub fn try_downgrade<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Result<Weak<T>, ObserveError> {
+        let id = self.try_observe(root, Kind::Short)?;
+        // SAFETY: the id is that of the root's object.
+        Ok(unsafe { Weak::new(id, root.metadata()) })
+    }
+
+    /// [`downgrade_long`](Self::downgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_downgrade`](Self::try_downgrade).
+    pub fn try_downgrade_long<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Result<WeakLong<T>, ObserveError> {
+        let id = self.try_observe(root, Kind::Long)?;
+        // SAFETY: the id is that of the root's object.
+        Ok(unsafe { WeakLong::new(id, root.metadata()) })
+    }
+
     #[track_caller]
-    fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> crate::handle::weak::WeakId {
-        let object = self.target(root).unwrap_or_else(|error| panic!("{error}"));
-        match mutator::observe(self.core(), object, kind) {
+    fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> WeakId {
+        match self.try_observe(root, kind) {
             Ok(id) => id,
-            Err(reason) => self.mutator.out_of_memory(reason),
+            Err(ObserveError::Exhausted(reason)) => self.mutator.out_of_memory(reason),
+            Err(ObserveError::WrongHeap(error)) => panic!("{error}"),
         }
+    }
+
+    fn try_observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> Result<WeakId, ObserveError> {
+        let object = self.target(root)?;
+        Ok(mutator::observe(self.core(), object, kind)?)
     }
 
     fn target<T: ?Sized + Object>(&self, root: &Root<T>) -> Result<ObjectRef, WrongHeap> {
@@ -322,7 +503,7 @@ impl Heap {
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::observed(core, weak.id(), Kind::Short)?;
+        let object = mutator::upgraded(core, weak.id(), Kind::Short)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
     }
@@ -335,9 +516,32 @@ impl Heap {
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::observed(core, weak.id(), Kind::Long)?;
+        let object = mutator::upgraded(core, weak.id(), Kind::Long)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
+    }
+
+    /// [`upgrade`](Self::upgrade), with an error instead of a panic.
+    ///
+    /// A null reference belongs to every heap, and one of this heap reads dead after a [`shutdown`](Self::shutdown). One
+    /// whose heap is gone is an error in every other.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    pub fn try_upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Result<Option<Root<T>>, WrongHeap> {
+        mutator::check_heap(self.mutator.core_ref(), weak.id())?;
+        Ok(self.upgrade(weak))
+    }
+
+    /// [`upgrade_long`](Self::upgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_upgrade`](Self::try_upgrade).
+    pub fn try_upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Result<Option<Root<T>>, WrongHeap> {
+        mutator::check_heap(self.mutator.core_ref(), weak.id())?;
+        Ok(self.upgrade_long(weak))
     }
 
     /// Whether a weak reference is dead. Does not extend the object's life.
@@ -427,7 +631,87 @@ impl Heap {
             Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), self.why_not_ours())),
         };
         let callback = mutator::prepare(self.core().roots.token(), object, call)?;
-        mutator::registered(mutator::register_cleanup(self.core(), object, callback))
+        let registered = mutator::register(self.core(), object, None, Action::Cleanup(callback));
+        mutator::registered(Cleanup::new, registered)
+    }
+
+    /// Like [`cleanup`](Self::cleanup), for what needs no heap and may run on another thread.
+    ///
+    /// [`drain_send`](Self::drain_send) hands it out, to be run anywhere; a [`drain`](Self::drain) that comes first runs
+    /// it here. The payload can be sent, so it holds no roots.
+    ///
+    /// # Errors
+    ///
+    /// If the root belongs to another heap, the heap was shut down, or there is no memory. The error carries the
+    /// payload.
+    pub fn cleanup_send<T: ?Sized + Object, P: Send + 'static>(
+        &mut self,
+        root: &Root<T>,
+        payload: P,
+        function: fn(P),
+    ) -> Result<Cleanup<P>, RegisterError<P>> {
+        let object = match self.target(root) {
+            Ok(object) => object,
+            Err(WrongHeap) => return Err(RegisterError::new(payload, self.why_not_ours())),
+        };
+        let callback = mutator::prepare_send(payload, function)?;
+        let registered = mutator::register(self.core(), object, None, Action::SendCleanup(callback));
+        mutator::registered(Cleanup::new, registered)
+    }
+
+    /// Registers a callback that is told when a weak reference has died: after the collection in which the object stops
+    /// being strongly reachable, also if a guardian then brings it back.
+    ///
+    /// It is queued and run like a [cleanup](Self::cleanup), after the cleanups of its batch, newest first, at most once.
+    /// It gets its own id and `payload`, never the object. Roots in the payload are strong from now on; *a payload that
+    /// leads to the object keeps it alive for ever*.
+    ///
+    /// ```
+    /// use lacuna::{Budget, Heap};
+    ///
+    /// let mut heap = Heap::new();
+    /// let page = heap.alloc(String::from("<html>"));
+    /// let cached = heap.downgrade(&page);
+    /// heap.notify(cached, "index.html", |_, _, name| println!("{name} left the cache")).unwrap();
+    /// drop(page);
+    /// heap.collect();
+    /// assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the reference is dead or null, the payload holds a root of the object, the reference belongs to another heap,
+    /// the heap was shut down, or there is no memory. The error carries the payload.
+    pub fn notify<T: ?Sized + Object, P: Trace + 'static>(
+        &mut self,
+        weak: Weak<T>,
+        payload: P,
+        function: fn(&mut Self, Notification<P>, P),
+    ) -> Result<Notification<P>, RegisterError<P>> {
+        self.mutator.register_notification(weak.id(), None, payload, function)
+    }
+
+    /// Like [`notify`](Self::notify), but told only if `owner` is still reachable when the reference dies.
+    ///
+    /// For an observer in the heap, that does not want to be called when it is garbage itself. A notification whose
+    /// owner became unreachable is dropped, also if the same collection finds the target unreachable, and also if a
+    /// guardian brings the owner back. Its payload is dropped at the end of that collection. The owner is not kept
+    /// alive, unless the payload leads to it: then it lives until it was told.
+    ///
+    /// # Errors
+    ///
+    /// As [`notify`](Self::notify); also if the owner belongs to another heap.
+    pub fn notify_owned<T: ?Sized + Object, O: ?Sized + Object, P: Trace + 'static>(
+        &mut self,
+        weak: Weak<T>,
+        owner: &Root<O>,
+        payload: P,
+        function: fn(&mut Self, Notification<P>, P),
+    ) -> Result<Notification<P>, RegisterError<P>> {
+        match self.target(owner) {
+            Ok(owner) => self.mutator.register_notification(weak.id(), Some(owner), payload, function),
+            Err(WrongHeap) => Err(RegisterError::new(payload, self.why_not_ours())),
+        }
     }
 
     /// Why a root does not belong to the heap. After a shutdown, none does.
@@ -435,74 +719,74 @@ impl Heap {
         if self.mutator.core_ref().closed { RegisterFailure::Closed } else { RegisterFailure::WrongHeap }
     }
 
-    /// Cancels a cleanup that has not run, and returns its payload. Takes constant time.
+    /// Cancels a cleanup or notification that has not run, and returns its payload. Takes constant time.
     ///
     /// # Panics
     ///
-    /// If the cleanup belongs to another heap.
+    /// If it belongs to another heap.
     #[track_caller]
-    pub fn cancel<P: 'static>(&mut self, cleanup: Cleanup<P>) -> Option<P> {
-        let callback = mutator::cancel(self.core(), cleanup)?;
-        // SAFETY: the cleanup of this id was registered with a payload of this type.
+    pub fn cancel<R: Registered>(&mut self, registration: R) -> Option<R::Payload> {
+        let callback = mutator::cancel(self.core(), registration.name())?;
+        // SAFETY: the registration of this id was made with a payload of this type.
         Some(unsafe { callback.into_payload() })
     }
 
-    /// Runs a cleanup now, if it has not run and was not cancelled; says whether it did. A panic in it passes through.
+    /// Runs a cleanup or notification now, if it has not run and was not cancelled; says whether it did. A panic in it
+    /// passes through.
     ///
     /// # Panics
     ///
-    /// If the cleanup belongs to another heap.
+    /// If it belongs to another heap.
     #[track_caller]
-    pub fn run_now<P>(&mut self, cleanup: Cleanup<P>) -> bool {
-        let Some(callback) = mutator::cancel(self.core(), cleanup) else { return false };
+    pub fn run_now<R: Registered>(&mut self, registration: R) -> bool {
+        let Some(taken) = mutator::take(self.core(), registration.name()) else { return false };
         let stats = &mut self.core().stats;
         stats.cancelled -= 1;
         stats.callbacks_run += 1;
         // Whoever runs it, it is a callback, and runs no others inside itself.
         let _running = self.core().roots.begin_drain();
-        callback.call(self);
+        taken.action.into_callback().expect("callbacks have ids of this kind").call(self, taken.id);
         true
     }
 
-    /// Whether a cleanup has neither run nor been cancelled.
-    pub fn is_pending<P>(&self, cleanup: Cleanup<P>) -> bool {
-        let core = self.mutator.core_ref();
-        cleanup.heap == core.id && core.finalizers.is_pending(cleanup.id)
+    /// Whether a cleanup or notification has neither run nor been cancelled, nor lost its owner.
+    pub fn is_pending<R: Registered>(&self, registration: R) -> bool {
+        let (core, name) = (self.mutator.core_ref(), registration.name());
+        name.heap == core.id && core.finalizers.is_pending(name.id)
     }
 
-    /// The payload of a pending cleanup.
-    pub fn peek<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<&P> {
-        let core = self.mutator.core_ref();
-        if cleanup.heap != core.id {
+    /// The payload of a pending cleanup or notification.
+    pub fn peek<R: Registered>(&self, registration: R) -> Option<&R::Payload> {
+        let (core, name) = (self.mutator.core_ref(), registration.name());
+        if name.heap != core.id {
             return None;
         }
-        // SAFETY: the cleanup of this id was registered with a payload of this type.
-        core.finalizers.callback(cleanup.id).map(|callback| unsafe { callback.payload() })
+        // SAFETY: the registration of this id was made with a payload of this type.
+        core.finalizers.callback(name.id).map(|callback| unsafe { callback.payload() })
     }
 
-    /// Sets whether a pending cleanup also runs at [`shutdown`](Self::shutdown), reachable or not. Default false. Does
-    /// nothing to one that is not pending; says whether it was.
-    pub fn set_at_shutdown<P>(&mut self, cleanup: Cleanup<P>, at_shutdown: bool) -> bool {
-        let core = self.core();
-        cleanup.heap == core.id
-            && core.finalizers.change_details(cleanup.id, |details| details.at_shutdown = at_shutdown).is_some()
+    /// Sets whether a pending cleanup or notification also runs at [`shutdown`](Self::shutdown), its target reachable or
+    /// not. Default false. Does nothing to one that is not pending; says whether it was.
+    pub fn set_at_shutdown<R: Registered>(&mut self, registration: R, at_shutdown: bool) -> bool {
+        let (core, name) = (self.core(), registration.name());
+        name.heap == core.id
+            && core.finalizers.change_details(name.id, |details| details.at_shutdown = at_shutdown).is_some()
     }
 
-    /// Names a pending cleanup in [`Failure`]s; says whether it was pending.
-    pub fn set_label<P>(&mut self, cleanup: Cleanup<P>, label: &'static str) -> bool {
-        let core = self.core();
-        cleanup.heap == core.id
-            && core.finalizers.change_details(cleanup.id, |details| details.label = Some(label)).is_some()
+    /// Names a pending cleanup or notification in [`Failure`]s; says whether it was pending.
+    pub fn set_label<R: Registered>(&mut self, registration: R, label: &'static str) -> bool {
+        let (core, name) = (self.core(), registration.name());
+        name.heap == core.id && core.finalizers.change_details(name.id, |details| details.label = Some(label)).is_some()
     }
 
     /// Sets how many bytes the object of a pending cleanup holds outside the heap. They count towards the next
     /// collection until the object is dead or the cleanup cancelled. Says whether it was pending.
-    pub fn set_external<P>(&mut self, cleanup: Cleanup<P>, bytes: usize) -> bool {
-        let core = self.core();
-        if cleanup.heap != core.id {
+    pub fn set_external<P: 'static>(&mut self, cleanup: Cleanup<P>, bytes: usize) -> bool {
+        let (core, name) = (self.core(), cleanup.name());
+        if name.heap != core.id {
             return false;
         }
-        match core.finalizers.change_details(cleanup.id, |details| details.external = bytes) {
+        match core.finalizers.change_details(name.id, |details| details.external = bytes) {
             Some(before) => {
                 core.add_external(bytes, before.external);
                 true
@@ -558,7 +842,8 @@ impl Heap {
         Some(Guarded { object: AnyRoot::new(core.roots.take(object), object), tag })
     }
 
-    /// Runs queued callbacks: batch by batch, newest registration first. What they queue comes after.
+    /// Runs queued callbacks: batch by batch, cleanups before notifications, newest registration first. What they queue
+    /// comes after.
     ///
     /// A callback that panics is reported to the [error hook](Self::on_error), and the others run all the same (without
     /// the feature `std`, or with `panic = "abort"`, that is impossible).
@@ -587,29 +872,60 @@ impl Heap {
                 batches += 1;
                 batch = Some(queued_in);
             }
-            let Some(taken) = core.finalizers.next_cleanup() else { break };
+            let Some(taken) = core.finalizers.next_callback() else { break };
             report.ran += 1;
             report.panicked += usize::from(!self.run(taken));
         }
         drop(running);
         self.report_failures();
         let core = self.core();
-        report.left = core.finalizers.queued_cleanups();
-        let oldest = core.finalizers.oldest_queued_in();
-        report.oldest_age_in_cycles =
-            oldest.map_or(0, |cycle| u64::from((core.stats.collections as u32).wrapping_sub(cycle).saturating_sub(1)));
+        report.left = core.finalizers.queued_callbacks();
+        report.oldest_age_in_cycles = core.oldest_age();
         Ok(report)
+    }
+
+    /// Takes up to `limit` queued cleanups out that were registered with [`cleanup_send`](Self::cleanup_send), in the
+    /// order in which [`drain`](Self::drain) would run them, so that another thread can. Runs nothing.
+    ///
+    /// Takes time in proportion to what is queued, callbacks of other kinds included.
+    ///
+    /// ```
+    /// use lacuna::Heap;
+    ///
+    /// let mut heap = Heap::new();
+    /// let file = heap.alloc(17);
+    /// heap.cleanup_send(&file, String::from("/tmp/17"), |path| println!("removing {path}")).unwrap();
+    /// drop(file);
+    /// heap.collect();
+    /// let batch = heap.drain_send(usize::MAX);
+    /// let report = std::thread::spawn(|| batch.run()).join().unwrap();
+    /// assert_eq!(report.ran, 1);
+    /// ```
+    pub fn drain_send(&mut self, limit: usize) -> SendBatch {
+        let core = self.core();
+        let mut batch = SendBatch::new();
+        core.finalizers.take_sendable(limit, |taken| match taken.action {
+            Action::SendCleanup(callback) => batch.push(taken.id, callback, taken.details.label),
+            _ => unreachable!("only cleanups that can be sent are taken"),
+        });
+        core.stats.callbacks_sent += batch.len() as u64;
+        batch
     }
 
     /// Runs a callback that was taken out of its queue; says whether it returned.
     fn run(&mut self, taken: Taken) -> bool {
-        let Action::Cleanup(callback) = taken.action else { unreachable!("the queue of cleanups holds cleanups") };
+        let kind = match taken.action {
+            Action::Notification(_) => FailureKind::Notification,
+            _ => FailureKind::Cleanup,
+        };
+        let callback = taken.action.into_callback().expect("the queue of callbacks holds callbacks");
         let core = self.core();
         core.stats.callbacks_run += 1;
         core.add_external(0, taken.details.external);
-        let failure = failures::catch(FailureKind::Cleanup, taken.details.label, || callback.call(self));
+        let failure = failures::catch(kind, taken.details.label, || callback.call(self, taken.id));
         let returned = failure.is_none();
         let core = self.core();
+        core.stats.callbacks_panicked += u64::from(!returned);
         core.failures.record(failure);
         if core.config.zeal {
             self.expect_sound(Ok(()));
@@ -641,7 +957,7 @@ impl Heap {
         self.mutator.set_out_of_memory_hook(Some(Box::new(hook)));
     }
 
-    /// Ends the heap's life in an orderly way: runs the callbacks that are queued, then the cleanups that were to run
+    /// Ends the heap's life in an orderly way: runs the callbacks that are queued, then those that were to run
     /// [at shutdown](Self::set_at_shutdown), newest first, whether or not their objects are reachable, weak references
     /// still valid; then drops all objects. Guarded objects are not handed out.
     ///
@@ -735,8 +1051,9 @@ impl Heap {
         retaining::path_to(core, mutator::observed(core, weak.id(), Kind::Short)?)
     }
 
-    /// Finds the cleanups that never run because what their payload roots leads to their object. Takes time in proportion
-    /// to the heap for each cleanup. What closures capture is not seen.
+    /// Finds the cleanups and notifications whose payload roots what leads to their object, which never run, and the
+    /// notifications whose payload does so to their owner, which lives until they run. Roots within objects are followed.
+    /// Takes time in proportion to the heap for each registration. What closures capture is not seen.
     pub fn check_registrations(&self) -> Vec<SelfRetention> {
         retaining::check_registrations(self.mutator.core_ref())
     }
@@ -760,6 +1077,41 @@ impl Heap {
     /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
         verify::verify(self.mutator.core_ref(), None)
+    }
+}
+
+/// Panics if a value holds an edge.
+///
+/// An edge of a scope can't get here, since `T` has the brand 'static, which no scope has. This is a second lock on that
+/// door.
+#[track_caller]
+fn expect_no_edge<T: Trace<At<'static> = T>>(value: &T) {
+    if T::NEEDS_TRACE {
+        let mut found = AnyEdge::default();
+        value.trace(&mut found);
+        assert!(!found.0, "a value that holds edges is allocated in the scope of its edges: use Heap::alloc_with");
+    }
+}
+
+/// A turn that is open on a heap.
+struct Turn<'a> {
+    heap: &'a mut Heap,
+    kept: Option<TurnGuard>,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(heap: &'a mut Heap) -> Self {
+        let kept = heap.core().roots.begin_turn();
+        heap.core().follow_turn();
+        Self { heap, kept: Some(kept) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.kept = None;
+        // The heap may be another one by now, to which this means nothing.
+        self.heap.core().follow_turn();
     }
 }
 

@@ -17,9 +17,10 @@
 //!
 //! # What keeps an object alive
 //!
-//! [`Root`]s; fields of live objects; roots in the payloads of [cleanups](Heap::cleanup) that have not run; and being
-//! the target of a [guardian](Heap::guard) that has found its object unreachable and not handed it out. Nothing else:
-//! not a [`Weak`], not being the target of a cleanup.
+//! [`Root`]s; fields of live objects; roots in the payloads of [cleanups](Heap::cleanup) and
+//! [notifications](Heap::notify) that have not run; and being the target of a [guardian](Heap::guard) that has found its
+//! object unreachable and not handed it out. Nothing else: not a [`Weak`], not being the target of a cleanup, not being
+//! the target or the owner of a notification.
 //!
 //! # Features
 //!
@@ -47,14 +48,16 @@ mod stats;
 pub use config::{AutoDrain, Config, MarkOrder};
 pub use cycle::failures::{Failure, FailureKind};
 pub use cycle::verify::{VerifyError, VerifyReport};
-pub use error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, WrongHeap};
-pub use export::retaining::{RetainingPath, SelfRetention};
+pub use error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
+pub use export::retaining::{Retained, RetainingPath, SelfRetention};
 pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
-pub use handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
+pub use handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
 pub use handle::ephemerons::{EphemeronEdit, Ephemerons, Keys};
 pub use handle::guard::{AnyRoot, Guard, Guarded};
 pub use handle::mutator::Mutator;
+pub use handle::registration::{Cleanup, Notification, Registered};
 pub use handle::root::Root;
+pub use handle::send::{SendBatch, SendReport};
 pub use handle::weak::{Weak, WeakLong};
 pub use heap::Heap;
 #[cfg(feature = "derive")]

@@ -35,16 +35,31 @@ pub struct Stats {
     pub goal_bytes: usize,
     /// Roots that exist.
     pub roots: usize,
-    /// Objects that are observed by weak references, cleanups or guardians, or as keys of ephemerons.
+    /// Objects that are observed by weak references, cleanups, guardians or notifications, own notifications, or are keys
+    /// of ephemerons.
     pub weak_slots: usize,
-    /// Cleanups and guardians whose target was not found unreachable so far.
+    /// Cleanups, guardians and notifications whose target was not found unreachable so far.
     pub armed: usize,
     /// Cleanups that wait for a drain.
     pub queued_cleanups: usize,
+    /// Notifications that wait for a drain.
+    pub queued_notifications: usize,
     /// Guarded objects that wait to be taken.
     pub queued_guardians: usize,
+    /// How many collections ago the oldest cleanup or notification that waits was queued, the last one not counted.
+    pub oldest_age_in_cycles: u64,
+    /// Batches so far: collections that queued a cleanup or notification.
+    pub batches: u64,
+    /// Cleanups and notifications queued so far.
+    pub callbacks_queued: u64,
     /// Callbacks run so far.
     pub callbacks_run: u64,
+    /// Those of them that panicked in a drain or a shutdown.
+    pub callbacks_panicked: u64,
+    /// Callbacks handed out by [`Heap::drain_send`](crate::Heap::drain_send) so far.
+    pub callbacks_sent: u64,
+    /// Notifications so far that were dropped because their owner became unreachable.
+    pub notifications_silenced: u64,
     /// Callbacks, and `Drop` implementations run by the sweep, that panicked so far.
     pub panics: u64,
     /// Registrations cancelled so far.
@@ -59,8 +74,7 @@ pub struct Stats {
 pub struct CycleStats {
     /// Why it was started.
     pub cause: Cause,
-    /// Objects that had short weak references, a cleanup or a guardian, or were keys of ephemerons with values that can
-    /// hold edges, and were found unreachable.
+    /// Observed objects, whatever observed them, that were found unreachable.
     pub short_cleared: usize,
     /// Those of them that died for good.
     pub long_cleared: usize,
@@ -76,6 +90,18 @@ pub struct CycleStats {
     pub ephemerons_resolved: usize,
     /// Entries removed, because one of their keys was dead.
     pub ephemerons_cleared: usize,
+    /// Notifications queued.
+    pub notifications_queued: usize,
+    /// Notifications dropped, since their owner is unreachable.
+    pub notifications_silenced: usize,
+    /// External bytes that were counted out with the objects that held them.
+    pub external_released: usize,
+    /// Callbacks that ran after the collection before this one.
+    pub callbacks_run: u64,
+    /// Those of them that panicked in a drain or a shutdown.
+    pub callbacks_panicked: u64,
+    /// Registrations that were cancelled after the collection before this one.
+    pub cancelled: u64,
     /// Objects looked into while marking. Objects that cannot hold edges are not.
     pub objects_traced: usize,
     /// Of those, the ones looked into by way of the prefetch ring.

@@ -400,3 +400,36 @@ fn the_size_of_the_heap_stays_within_its_growth_factor() {
     assert!(most < 3 * 20_000 * 128, "{most} bytes were in use for 2.5 MB of live objects");
     assert_eq!(heap.get(&live[19_999])[15], 19_999);
 }
+
+#[test]
+fn slices_strings_and_values_of_scopes_are_allocated_with_handles_and_fail_at_the_limit() {
+    let mut heap = Heap::with_config(Config::default().heap_limit(Some(400 << 10)));
+    let words: Root<[String]> = heap.alloc_slice(["a", "b", "c"].map(String::from));
+    assert_eq!(heap.get(&words), ["a", "b", "c"]);
+    // Garbage makes room.
+    for _ in 0..20 {
+        heap.try_alloc_str(&"x".repeat(150_000)).unwrap();
+        heap.alloc_slice(vec![7_u64; 20_000]);
+        heap.try_alloc_with::<[u8; 100_000]>(|_| [1; 100_000]).unwrap();
+    }
+    let (text, mut calls) = ("x".repeat(500_000), 0);
+    assert_eq!(heap.try_alloc_str(&text).unwrap_err(), Exhausted::Limit);
+    let refused = heap.try_alloc_with::<[u8; 500_000]>(|_| {
+        calls += 1;
+        [1; 500_000]
+    });
+    assert_eq!((refused.unwrap_err(), calls), (Exhausted::Limit, 2));
+    heap.enter(|cx| {
+        let tail = cx.try_alloc_tail(String::from("header"), [1_u8, 2, 3]).unwrap();
+        assert_eq!((tail.header.as_str(), &tail.tail), ("header", &[1, 2, 3][..]));
+        let error = cx.try_alloc_tail(String::from("header"), vec![0_u64; 100_000]).unwrap_err();
+        assert_eq!(error.reason(), Exhausted::Limit);
+        let (header, tail) = error.into_value();
+        assert_eq!((header.as_str(), tail.len()), ("header", 100_000));
+    });
+    let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| heap.alloc_slice(vec![0_u8; 1 << 20])));
+    assert!(panics.is_err());
+    heap.collect();
+    assert_eq!(heap.stats().live_objects, 1);
+    heap.verify().unwrap();
+}

@@ -230,6 +230,43 @@ fn registrations_that_fail_give_the_payload_back() {
 }
 
 #[test]
+fn notifications_that_fail_give_the_payload_back_and_leave_no_ownership() {
+    at_each_request("notifications_that_fail_give_the_payload_back_and_leave_no_ownership", |granted, for_ever| {
+        let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+        let owners: Vec<_> = (0..70).map(|id| heap.alloc(id)).collect();
+        let objects: Vec<_> = (0..70).map(|id| heap.alloc(id)).collect();
+        let weak: Vec<_> = objects.iter().map(|object| heap.downgrade(object)).collect();
+        let mut payloads: Vec<_> = (0..70).map(|id| [id; 20]).collect();
+        let (mut armed, mut back) = (0, Vec::with_capacity(70));
+        let refused = refusing(granted, for_ever, || {
+            for (&weak, owner) in weak.iter().zip(&owners) {
+                let result = heap.notify_owned(weak, owner, payloads.pop().unwrap(), |_, _, payload: [i32; 20]| {
+                    assert_eq!(payload[0], payload[19]);
+                });
+                match result {
+                    Ok(_) => armed += 1,
+                    Err(error) => {
+                        assert_eq!(error.reason(), RegisterFailure::OutOfMemory);
+                        back.push(error.into_payload());
+                    }
+                }
+            }
+        });
+        heap.verify().unwrap();
+        assert_eq!((heap.stats().armed, armed + back.len()), (armed, 70));
+        drop(objects);
+        heap.collect();
+        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, armed);
+        assert_eq!(heap.stats().panics, 0);
+        drop(owners);
+        heap.collect();
+        let stats = heap.stats();
+        assert_eq!((stats.notifications_silenced, stats.weak_slots, stats.finalizer_bytes), (0, 0, 0));
+        refused
+    });
+}
+
+#[test]
 fn a_registration_that_fails_does_not_bring_an_old_id_back() {
     at_each_request("a_registration_that_fails_does_not_bring_an_old_id_back", |granted, for_ever| {
         let mut heap = Heap::new();
@@ -262,6 +299,7 @@ struct Populated {
     weak: Vec<(Weak<Node<'static>>, WeakLong<Node<'static>>)>,
     drops: Rc<Cell<usize>>,
     ran: Opaque<Rc<RefCell<Vec<usize>>>>,
+    told: Opaque<Rc<RefCell<Vec<usize>>>>,
 }
 
 const OBSERVED: usize = 300;
@@ -285,9 +323,11 @@ impl Populated {
         heap.collect();
         let drops = Rc::new(Cell::new(0));
         let ran: Opaque<Rc<RefCell<Vec<usize>>>> = Opaque(Rc::new(RefCell::new(Vec::with_capacity(OBSERVED))));
+        let told: Opaque<Rc<RefCell<Vec<usize>>>> = Opaque(Rc::new(RefCell::new(Vec::with_capacity(2 * OBSERVED))));
         let mut roots: Vec<Root<Node<'static>>> = Vec::new();
         let (weak, kept) = heap.enter(|cx| {
             let leaf = cx.alloc(Node { id: 7, next: GcCell::new(None) });
+            let lost = cx.alloc(Node { id: 8, next: GcCell::new(None) });
             let mut row: Option<Gc<'_, [Link<'_>]>> = None;
             for _ in 0..ROWS {
                 row = Some(cx.alloc_slice((0..ROW).map(|id| Link {
@@ -301,6 +341,12 @@ impl Populated {
                 let node = cx.alloc(Node { id, next: GcCell::new(Some(leaf)) });
                 weak.push((node.downgrade(cx), node.downgrade_long(cx)));
                 cx.cleanup(node, (ran.clone(), id), |_, (ran, id)| ran.borrow_mut().push(id)).unwrap();
+                let (short, _) = weak[id];
+                cx.notify(short, (told.clone(), id), |_, _, (told, id)| told.borrow_mut().push(id)).unwrap();
+                // The owner of every second one dies.
+                let owner = if id % 2 == 0 { leaf } else { lost };
+                cx.notify_owned(short, owner, (told.clone(), id), |_, _, (told, id)| told.borrow_mut().push(id))
+                    .unwrap();
                 match id % 3 {
                     0 => roots.push(node.root(cx)),
                     1 => drop(cx.alloc(Opaque(Counted(Rc::clone(&drops))))),
@@ -309,12 +355,12 @@ impl Populated {
             }
             (weak, kept)
         });
-        Self { heap, roots, _kept: kept, weak, drops, ran }
+        Self { heap, roots, _kept: kept, weak, drops, ran, told }
     }
 
     /// Checks that everything is as after one collection.
     fn check_collected(&mut self) {
-        let Self { heap, roots, weak, drops, ran, .. } = self;
+        let Self { heap, roots, weak, drops, ran, told, .. } = self;
         heap.verify().unwrap();
         let live = 1 + ROWS + ROWS * ROW;
         assert_eq!(heap.stats().live_objects, live + OBSERVED / 3 * 2);
@@ -322,8 +368,13 @@ impl Populated {
         for (id, &(short, long)) in weak.iter().enumerate() {
             assert_eq!((heap.is_dead(short), heap.is_dead_long(long)), (id % 3 != 0, id % 3 == 1), "object {id}");
         }
-        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, OBSERVED / 3);
+        assert_eq!(heap.stats().notifications_silenced as usize, OBSERVED / 2);
+        // Each unreachable object is told of once, and once more where the owner lives.
+        let unreachable = (0..OBSERVED).rev().filter(|id| id % 3 != 0);
+        let expected: Vec<_> = unreachable.flat_map(|id| [id].repeat(2 - id % 2)).collect();
+        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran, OBSERVED / 3 + expected.len());
         assert!(ran.borrow().iter().eq((0..OBSERVED).rev().filter(|id| id % 3 == 1).collect::<Vec<_>>().iter()));
+        assert_eq!(*told.borrow(), expected);
         for id in (0..OBSERVED).rev().filter(|id| id % 3 == 2) {
             assert_eq!(heap.next_guarded().unwrap().tag, id as u64);
         }
@@ -458,11 +509,14 @@ fn a_drain_needs_no_memory_of_its_own() {
     at_each_request("a_drain_needs_no_memory_of_its_own", |granted, for_ever| {
         let mut populated = Populated::new();
         populated.heap.collect();
+        let stats = populated.heap.stats();
+        let queued = stats.queued_cleanups + stats.queued_notifications;
         let mut ran = 0;
         let refused = refusing(granted, for_ever, || {
             ran = populated.heap.drain(Budget::unlimited()).unwrap().ran;
         });
-        assert_eq!(ran, OBSERVED / 3);
+        assert_eq!(ran, queued);
+        assert!(ran > OBSERVED);
         refused
     });
 }

@@ -986,3 +986,154 @@ fn inside_a_callback_the_statistics_count_roots_only() {
     assert_eq!(heap.stats().roots, 1);
     drop(kept);
 }
+
+thread_local! {
+    /// Payloads that batches ran, in order, on this thread.
+    static SENT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+fn sent(id: u32) {
+    SENT.with_borrow_mut(|sent| sent.push(id));
+    assert!(id != 13, "unlucky");
+}
+
+#[test]
+fn rule_23_cleanups_without_roots_run_on_another_thread_in_order_and_isolated() {
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let log = log();
+    let object = heap.alloc(0_u8);
+    for id in 10..16 {
+        heap.cleanup_send(&object, id, sent).unwrap();
+        heap.cleanup(&object, (log.clone(), id), note).unwrap();
+    }
+    let labelled = heap.enter(|cx| cx.cleanup_send(object.get(cx), 13, sent).unwrap());
+    heap.set_label(labelled, "the second unlucky one");
+    drop(object);
+    assert!(heap.drain_send(usize::MAX).is_empty(), "nothing is queued yet");
+    heap.collect();
+    let (first, rest) = (heap.drain_send(3), heap.drain_send(usize::MAX));
+    assert_eq!((first.len(), rest.len(), heap.stats().callbacks_sent), (3, 4, 7));
+    assert_eq!(heap.stats().queued_cleanups, 6);
+    let (reports, order) = std::thread::spawn(|| ([first.run(), rest.run()], SENT.take())).join().unwrap();
+    assert_eq!(order, [13, 15, 14, 13, 12, 11, 10]);
+    assert_eq!(reports.each_ref().map(|report| (report.ran, report.failures.len())), [(3, 1), (4, 1)]);
+    assert_eq!(reports[0].failures[0].label, Some("the second unlucky one"));
+    assert_eq!(reports[1].failures[0].message.as_deref(), Some("unlucky"));
+    assert_eq!(drain(&mut heap), (6, 0));
+    assert_eq!(entries(&log), [15, 14, 13, 12, 11, 10]);
+    assert_eq!((heap.stats().queued_cleanups, heap.stats().panics), (0, 0));
+}
+
+#[test]
+fn rule_23_a_drain_that_comes_first_runs_them_here_and_they_can_be_cancelled_and_dropped() {
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let held = std::sync::Arc::new(());
+    let object = heap.alloc(0_u8);
+    let mut ids: Vec<_> =
+        (0..4).map(|_| heap.cleanup_send(&object, std::sync::Arc::clone(&held), |held| drop(held)).unwrap()).collect();
+    assert_eq!(std::sync::Arc::strong_count(&held), 5);
+    assert!(heap.peek(ids[0]).is_some());
+    drop(heap.cancel(ids.remove(0)).unwrap());
+    assert!(heap.run_now(ids.remove(0)));
+    assert_eq!(std::sync::Arc::strong_count(&held), 3);
+    drop(object);
+    heap.collect();
+    assert!(ids.iter().all(|&id| heap.is_pending(id)));
+    heap.drain(Budget::unlimited().callbacks(1)).unwrap();
+    assert_eq!(std::sync::Arc::strong_count(&held), 2);
+    let batch = heap.drain_send(usize::MAX);
+    assert!(!ids.iter().any(|&id| heap.is_pending(id)));
+    drop(heap);
+    assert_eq!((batch.len(), std::sync::Arc::strong_count(&held)), (1, 2), "a batch outlives its heap");
+    drop(batch);
+    assert_eq!(std::sync::Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn rule_15_a_million_queued_callbacks_drain_with_no_step_above_its_budget() {
+    const COUNT: usize = 1_000_000;
+    const STEP: usize = 10_000;
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let ran = Rc::new(Cell::new(0));
+    heap.enter(|cx| {
+        for id in 0..COUNT {
+            let object = cx.alloc(id);
+            if id % 4 == 0 {
+                let weak = object.downgrade(cx);
+                let count = |_: &mut Heap, _, ran: Opaque<Rc<Cell<usize>>>| ran.set(ran.get() + 1);
+                cx.notify(weak, Opaque(Rc::clone(&ran)), count).unwrap();
+            } else {
+                let count = |_: &mut Heap, ran: Opaque<Rc<Cell<usize>>>| ran.set(ran.get() + 1);
+                cx.cleanup(object, Opaque(Rc::clone(&ran)), count).unwrap();
+            }
+        }
+    });
+    heap.collect();
+    let stats = heap.stats();
+    assert_eq!((stats.queued_cleanups, stats.queued_notifications), (COUNT / 4 * 3, COUNT / 4));
+    let mut steps = 0;
+    loop {
+        let before = ran.get();
+        let report = heap.drain(Budget::unlimited().callbacks(STEP)).unwrap();
+        assert_eq!((report.ran, report.ran), (ran.get() - before, STEP.min(COUNT - before)));
+        steps += 1;
+        if report.left == 0 {
+            break;
+        }
+    }
+    assert_eq!((ran.get(), steps), (COUNT, COUNT / STEP));
+    heap.collect();
+    assert_eq!(heap.stats().finalizer_bytes, 0, "the tables are given back");
+}
+
+#[test]
+fn a_callback_made_silent_by_hand_and_one_called_early_leave_the_order_of_the_rest() {
+    // Called by hand, cancelled, then death runs what is left, newest first.
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let log = log();
+    let object = heap.alloc(0_u8);
+    let ids: Vec<_> = (1..=5).map(|id| heap.cleanup(&object, (log.clone(), id), note).unwrap()).collect();
+    assert!(heap.run_now(ids[1]) && heap.cancel(ids[3]).is_some());
+    assert_eq!(entries(&log), [2]);
+    drop(object);
+    heap.collect();
+    drain(&mut heap);
+    assert_eq!(entries(&log), [2, 5, 3, 1]);
+}
+
+#[test]
+fn a_resurrected_object_is_finalized_once_and_other_garbage_is_freed_meanwhile() {
+    let mut heap = Heap::new();
+    let [a, b] = [1, 2].map(|id| node(&mut heap, id));
+    link(&mut heap, &a, &b);
+    heap.guard(&a, 0).unwrap();
+    let weak = heap.downgrade(&a);
+    drop((a, b));
+    heap.collect();
+    let (back, _) = guarded_node(&mut heap).unwrap();
+    for id in 0..100 {
+        node(&mut heap, id);
+    }
+    heap.collect();
+    assert_eq!(heap.stats().live_objects, 2, "it and what it leads to");
+    drop(back);
+    heap.collect();
+    assert!(heap.next_guarded().is_none(), "once for each registration");
+    assert!(heap.is_dead(weak));
+    assert_eq!(heap.stats().live_objects, 0);
+}
+
+#[test]
+fn trap_26_an_object_kept_by_the_one_that_goes_through_a_list_is_dead_after_it_moved_on() {
+    let mut heap = Heap::new();
+    let objects: Vec<_> = (0..10).map(|id| heap.alloc(id)).collect();
+    let weak: Vec<_> = objects.iter().map(|object| heap.downgrade(object)).collect();
+    drop(objects);
+    let mut current = heap.upgrade(weak[0]);
+    for position in 0..10 {
+        heap.collect();
+        let alive = weak.iter().filter(|&&weak| !heap.is_dead(weak)).count();
+        assert_eq!(alive, usize::from(current.is_some()), "at {position}, the one in hand and no other");
+        current = weak.get(position + 1).and_then(|&weak| heap.upgrade(weak));
+    }
+}

@@ -6,7 +6,10 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use lacuna::{Budget, Config, Gc, GcCell, GcRefCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak, WeakLong};
+use lacuna::{
+    Budget, Config, Gc, GcCell, GcRefCell, Heap, ObserveError, Opaque, RegisterFailure, Root, Trace, Weak, WeakLong,
+    WrongHeap,
+};
 
 #[derive(Trace)]
 struct Node<'gc> {
@@ -620,4 +623,117 @@ fn a_weak_table_filled_and_emptied_at_random_never_disagrees() {
     for (strong, &(short, long, _)) in strong.iter().zip(&weak) {
         assert_eq!([heap.is_dead(short), heap.is_dead_long(long)], [strong.is_none(); 2]);
     }
+}
+
+#[test]
+fn rule_20_a_weak_reference_outlives_its_heap_and_reads_dead_there_and_is_an_error_elsewhere() {
+    let (mut heap, mut other) = (Heap::new(), Heap::new());
+    let object = heap.alloc(String::from("object"));
+    let (weak, long) = (heap.try_downgrade(&object).unwrap(), heap.try_downgrade_long(&object).unwrap());
+    assert_eq!(other.try_downgrade(&object).unwrap_err(), ObserveError::WrongHeap(WrongHeap));
+    assert_eq!(other.try_downgrade_long(&object).unwrap_err(), ObserveError::WrongHeap(WrongHeap));
+    assert_eq!(heap.try_get(&object).unwrap(), "object");
+    assert_eq!(other.try_get(&object).unwrap_err(), WrongHeap);
+    assert_eq!(heap.try_with(&object, |object| object.len()), Ok(6));
+    assert_eq!(other.try_with(&object, |_| unreachable!("it is not called")), Err::<(), _>(WrongHeap));
+    assert!(heap.try_upgrade(weak).unwrap().is_some() && heap.try_upgrade_long(long).unwrap().is_some());
+    heap.enter(|cx| {
+        assert_eq!(object.get(cx).try_downgrade(cx), Ok(weak));
+        assert_eq!(object.get(cx).try_downgrade_long(cx), Ok(long));
+        assert!(cx.try_upgrade(weak).unwrap().is_some() && cx.try_upgrade_long(long).unwrap().is_some());
+    });
+    let shut_down = heap.shutdown(lacuna::ShutdownOptions::default());
+    assert!(shut_down.is_ok() && heap.try_upgrade(weak).unwrap().is_none());
+    assert_eq!(heap.try_get(&object).unwrap_err(), WrongHeap);
+    drop(heap);
+    assert_eq!(other.try_upgrade(weak).unwrap_err(), WrongHeap);
+    assert_eq!(other.try_upgrade_long(long).unwrap_err(), WrongHeap);
+    other.enter(|cx| {
+        assert_eq!(cx.try_upgrade(weak).unwrap_err(), WrongHeap);
+        assert_eq!(cx.try_upgrade_long(long).unwrap_err(), WrongHeap);
+        assert!(cx.try_upgrade(Weak::<u8>::null()).unwrap().is_none());
+    });
+    assert!(other.try_upgrade(Weak::<u8>::null()).unwrap().is_none());
+}
+
+#[test]
+fn trap_01_what_is_upgraded_between_collections_and_stored_in_an_old_object_lives() {
+    for zeal in [false, true] {
+        let mut heap = Heap::with_config(Config::default().zeal(zeal));
+        let old = node(&mut heap, 0);
+        heap.collect(); // the object that will lead to it was marked long ago
+        for id in 1..50 {
+            let fresh = node(&mut heap, id);
+            let weak = heap.downgrade(&fresh);
+            drop(fresh);
+            heap.enter(|cx| {
+                // Unreachable, and not yet collected: this reference may bring it back, for good.
+                if let Some(object) = cx.upgrade(weak) {
+                    old.get(cx).set(cx, |node| &node.next, Some(object));
+                }
+            });
+            let alive = !heap.is_dead(weak);
+            heap.collect();
+            heap.collect();
+            assert_eq!(!heap.is_dead(weak), alive);
+            let next = heap.with(&old, |node| node.next.get().map(|next| next.id));
+            assert_eq!(next.is_some_and(|next| next == id), alive);
+            heap.verify().unwrap();
+        }
+    }
+}
+
+#[test]
+fn trap_02_code_that_runs_in_a_collection_sees_it_done_or_not_begun() {
+    // The only code of the program that runs in one is `Drop`, after the decision: all references agree by then.
+    struct Witness(Rc<dyn Fn()>);
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    let mut heap = Heap::new();
+    let kept = heap.alloc(String::from("kept"));
+    let seen = Rc::new(std::cell::Cell::new(0));
+    let (root, count) = (kept.clone(), Rc::clone(&seen));
+    // A root made in the sweep is of an object that was found alive.
+    let witness: Rc<dyn Fn()> = Rc::new(move || {
+        let again = root.clone();
+        assert!(Root::ptr_eq(&again, &root));
+        count.set(count.get() + 1);
+    });
+    let weak: Vec<_> = (0..200)
+        .map(|_| {
+            let object = heap.alloc(Opaque(Witness(Rc::clone(&witness))));
+            heap.downgrade(&object)
+        })
+        .collect();
+    heap.collect();
+    assert_eq!(seen.get(), 200);
+    assert!(weak.iter().all(|&weak| heap.is_dead(weak)));
+    assert_eq!(heap.get(&kept), "kept");
+    heap.verify().unwrap();
+}
+
+#[test]
+fn trap_24_hostile_hash_and_equality_around_weak_references_meet_identity_only() {
+    /// Panics whenever it is compared or hashed.
+    struct Hostile;
+    impl PartialEq for Hostile {
+        fn eq(&self, _: &Self) -> bool {
+            panic!("compared")
+        }
+    }
+    impl Hash for Hostile {
+        fn hash<H: Hasher>(&self, _: &mut H) {
+            panic!("hashed")
+        }
+    }
+    let mut heap = Heap::new();
+    let objects: Vec<_> = (0..20).map(|_| heap.alloc(Opaque(Hostile))).collect();
+    let weak: HashSet<_> = objects.iter().map(|object| heap.downgrade(object)).collect();
+    assert_eq!(weak.len(), 20);
+    drop(objects);
+    heap.collect();
+    assert!(weak.iter().all(|&one| weak.contains(&one) && heap.is_dead(one)));
 }

@@ -50,6 +50,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     stats.sweep_time = clock.lap();
 
     (stats.objects_traced, stats.objects_prefetched) = (work.traced, work.prefetched);
+    core.count_callbacks(&mut stats);
     core.stats.collections += 1;
     (core.stats.live_objects, core.stats.live_bytes) = (live_objects, live_bytes);
     core.stats.last = stats;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::any::TypeId;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 use hashbrown::HashMap;
@@ -9,9 +10,9 @@ use hashbrown::HashMap;
 use super::failures::Failures;
 use super::pacing::Pacing;
 use crate::config::Config;
-use crate::edges::finalizers::Finalizers;
+use crate::edges::finalizers::{Class, Finalizers};
 use crate::edges::roots::{HeapId, TableOwner};
-use crate::edges::weak::WeakSlots;
+use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
 use crate::memory::cursor::{Cursor, CursorTable};
@@ -20,13 +21,17 @@ use crate::memory::shrink::shrink;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
 use crate::object::descriptor::Descriptor;
 use crate::object::marker::Marker;
-use crate::stats::Stats;
+use crate::stats::{CycleStats, Stats};
 
 /// Everything that belongs to one heap, except what outlives it.
 pub(crate) struct Core {
     pub(crate) cursors: CursorTable,
     /// The heap's identity, here as well as in the root table, which is a load further away.
     pub(crate) id: HeapId,
+    /// What the fast paths of observing compare with: the heap's identity, or in a turn nobody's, so that they fail.
+    pub(crate) fast_id: Cell<HeapId>,
+    /// Below which generation a weak reference is made fast: the last one, or in a turn the first, so that none is.
+    pub(crate) fast_below: Cell<u32>,
     pub(crate) roots: TableOwner,
     pub(crate) weak: WeakSlots,
     pub(crate) pacing: Pacing,
@@ -40,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
+    /// Callbacks that had run, had panicked, and registrations that were cancelled, at the last collection.
+    counted: [u64; 3],
     /// The heap was shut down.
     pub(crate) closed: bool,
     /// Last, since the others point into it.
@@ -52,6 +59,8 @@ impl Core {
         let mut core = Self {
             cursors: CursorTable::new(),
             id: roots.id(),
+            fast_id: Cell::new(roots.id()),
+            fast_below: Cell::new(LAST_GENERATION),
             roots,
             weak: WeakSlots::default(),
             pacing: Pacing::new(&config),
@@ -63,6 +72,7 @@ impl Core {
             failures: Failures::default(),
             config,
             stats: Stats::default(),
+            counted: [0; 3],
             closed: false,
             pool: Pool::default(),
         };
@@ -177,7 +187,7 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.is_due() || self.finalizers.queued_cleanups() > 0 || self.config.zeal
+        self.pacing.is_due() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.
@@ -197,6 +207,32 @@ impl Core {
         shrink(&mut self.larges, 0);
     }
 
+    /// Has the fast paths of observing fail while a turn is open, and only then.
+    pub(crate) fn follow_turn(&self) {
+        let in_turn = self.roots.in_turn();
+        self.fast_id.set(if in_turn { HeapId::NOBODY } else { self.id });
+        self.fast_below.set(if in_turn { 0 } else { LAST_GENERATION });
+    }
+
+    /// How many collections ago the oldest callback that waits was queued, the last one not counted.
+    pub(crate) fn oldest_age(&self) -> u64 {
+        let age = |cycle| (self.stats.collections as u32).wrapping_sub(cycle).saturating_sub(1);
+        self.finalizers.oldest_queued_in().map_or(0, |cycle| u64::from(age(cycle)))
+    }
+
+    /// Adds what a collection queued to the totals, and tells it what the program did since the one before.
+    pub(crate) fn count_callbacks(&mut self, cycle: &mut CycleStats) {
+        let queued = (cycle.cleanups_queued + cycle.notifications_queued) as u64;
+        let totals = &mut self.stats;
+        totals.batches += u64::from(queued > 0);
+        totals.callbacks_queued += queued;
+        totals.notifications_silenced += cycle.notifications_silenced as u64;
+        let now = [totals.callbacks_run, totals.callbacks_panicked, totals.cancelled];
+        let before = core::mem::replace(&mut self.counted, now);
+        [cycle.callbacks_run, cycle.callbacks_panicked, cycle.cancelled] =
+            core::array::from_fn(|kind| now[kind] - before[kind]);
+    }
+
     /// The statistics as of now.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
@@ -212,8 +248,10 @@ impl Core {
             roots: self.roots.roots(),
             weak_slots: self.weak.in_use(),
             armed: self.finalizers.armed(),
-            queued_cleanups: self.finalizers.queued_cleanups(),
-            queued_guardians: self.finalizers.queued_guardians(),
+            queued_cleanups: self.finalizers.queued(Class::Cleanup),
+            queued_notifications: self.finalizers.queued(Class::Notification),
+            queued_guardians: self.finalizers.queued(Class::Guardian),
+            oldest_age_in_cycles: self.oldest_age(),
             panics: self.failures.total,
             ..self.stats
         }

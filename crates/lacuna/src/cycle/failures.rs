@@ -24,6 +24,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The callback of a cleanup.
     Cleanup,
+    /// The callback of a notification.
+    Notification,
     /// The `Drop` of an object, while it was swept, or that of a payload.
     Drop,
 }

@@ -6,18 +6,25 @@
 use super::core::Core;
 use super::ephemerons;
 use super::mark::{self, MarkWork};
+use crate::edges::finalizers::Class;
 use crate::stats::CycleStats;
 
 /// Decides over all observed objects that were not reached.
 pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWork {
     let before = core.finalizers.queue_lengths();
+    let queued = [Class::Cleanup, Class::Guardian, Class::Notification].map(|class| core.finalizers.queued(class));
+    let external = core.pacing.external;
     // Everything that is strongly reachable is marked once the values of ephemerons are.
     let mut work = ephemerons::converge(core, stats);
+    if core.finalizers.has_owners() {
+        // Who is unreachable now is told nothing, even if a guardian brings it back.
+        stats.notifications_silenced = silence(core);
+    }
     if core.finalizers.has_guardians() {
         // All guarded objects that are unreachable are found before any of them is marked: one may lead to another.
         queue_guardians(core, cycle);
         // Short weak references die even if a guardian brings the object back.
-        stats.short_cleared = clear_short(core);
+        stats.short_cleared = clear_short(core, cycle);
         // What the queued guardians lead to lives on, intact.
         mark::mark_guarded(core);
         work += mark::drain(core);
@@ -27,10 +34,20 @@ pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWo
     stats.ephemerons_cleared = ephemerons::kill_unmarked(core, stats);
     stats.long_cleared = bury(core, cycle, stats);
     stats.short_cleared = stats.short_cleared.max(stats.long_cleared);
-    let after = core.finalizers.queue_lengths();
-    (stats.guardians_queued, stats.cleanups_queued) = (after.0 - before.0, after.1 - before.1);
     core.finalizers.order_batch(before);
+
+    stats.cleanups_queued = core.finalizers.queued(Class::Cleanup) - queued[0];
+    stats.guardians_queued = core.finalizers.queued(Class::Guardian) - queued[1];
+    stats.notifications_queued = core.finalizers.queued(Class::Notification) - queued[2];
+    stats.external_released = external - core.pacing.external;
     work
+}
+
+fn silence(core: &mut Core) -> usize {
+    let Core { weak, finalizers, .. } = core;
+    let before = finalizers.silenced();
+    weak.each_condemned(|weak, slot| finalizers.silence_owned(weak, slot));
+    finalizers.silenced() - before
 }
 
 fn queue_guardians(core: &mut Core, cycle: u32) {
@@ -38,22 +55,25 @@ fn queue_guardians(core: &mut Core, cycle: u32) {
     weak.each_condemned(|weak, slot| finalizers.queue_guardians(weak, slot, cycle));
 }
 
-fn clear_short(core: &mut Core) -> usize {
+/// Kills the short weak references of unreachable objects, and queues the notifications of that.
+fn clear_short(core: &mut Core, cycle: u32) -> usize {
+    let Core { weak, finalizers, .. } = core;
     let mut cleared = 0;
-    core.weak.each_condemned(|weak, slot| {
+    weak.each_condemned(|weak, slot| {
         weak.clear_short(slot);
+        finalizers.queue_notifications(weak, slot, cycle);
         cleared += 1;
     });
     cleared
 }
 
 /// Frees the slots of dead objects, which kills their weak references, kills the ephemerons that they are keys of, and
-/// queues their cleanups.
+/// queues their callbacks.
 fn bury(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
     weak.free_condemned(|weak, slot| {
         stats.ephemerons_cleared += ephemerons::kill_waiters(weak.replace_waiter(slot, None));
-        let external = finalizers.queue_cleanups(weak, slot, cycle);
+        let external = finalizers.queue_callbacks(weak, slot, cycle);
         pacing.external = pacing.external.saturating_sub(external);
     })
 }

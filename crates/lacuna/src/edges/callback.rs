@@ -13,6 +13,7 @@ use core::any::Any;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
+use super::finalizers::RegistrationId;
 use crate::object::edges::{EdgeList, HeldRoot};
 use crate::object::trace::Trace;
 
@@ -21,8 +22,8 @@ pub(crate) trait Call: 'static {
     /// What `cancel` gives back.
     type Payload: 'static;
 
-    /// Runs the callback. `heap` is the [`Heap`](crate::Heap), which this layer does not know.
-    fn call(self, heap: &mut dyn Any);
+    /// Runs the callback of a registration. `heap` is the [`Heap`](crate::Heap), which this layer does not know.
+    fn call(self, heap: &mut dyn Any, id: RegistrationId);
 
     /// Gives up the callback and keeps the payload.
     fn into_payload(self) -> Self::Payload;
@@ -45,7 +46,7 @@ pub(crate) struct WithFunction<C: 'static, P> {
 impl<C: 'static, P: Trace + 'static> Call for WithFunction<C, P> {
     type Payload = P;
 
-    fn call(self, heap: &mut dyn Any) {
+    fn call(self, heap: &mut dyn Any, _: RegistrationId) {
         (self.function)(heap.downcast_mut().expect("callbacks are called with the heap"), self.payload);
     }
 
@@ -76,7 +77,7 @@ pub(crate) struct WithClosure<C: 'static, P, F> {
 impl<C: 'static, P: Trace + 'static, F: FnOnce(&mut C, P) + 'static> Call for WithClosure<C, P, F> {
     type Payload = P;
 
-    fn call(self, heap: &mut dyn Any) {
+    fn call(self, heap: &mut dyn Any, _: RegistrationId) {
         (self.closure)(heap.downcast_mut().expect("callbacks are called with the heap"), self.payload);
     }
 
@@ -101,7 +102,7 @@ const WORDS: usize = 2;
 type Words = [MaybeUninit<*mut ()>; WORDS];
 
 struct Table {
-    call: unsafe fn(*mut Words, &mut dyn Any),
+    call: unsafe fn(*mut Words, &mut dyn Any, RegistrationId),
     drop: unsafe fn(*mut Words),
     list_edges: unsafe fn(*const Words, &mut EdgeList),
     /// Moves the payload to the given place.
@@ -120,7 +121,7 @@ trait Erased: Call + Sized {
 
     const TABLE: &'static Table = &Table {
         // SAFETY: [INV-CALL-1] the words hold a `Self`; `take` moves it out, and is called once.
-        call: |words, heap| unsafe { take::<Self>(words) }.call(heap),
+        call: |words, heap, id| unsafe { take::<Self>(words) }.call(heap, id),
         // SAFETY: as above.
         drop: |words| drop(unsafe { take::<Self>(words) }),
         // SAFETY: as above.
@@ -191,10 +192,10 @@ impl Callback {
     }
 
     /// Runs the callback.
-    pub(crate) fn call(self, heap: &mut dyn Any) {
+    pub(crate) fn call(self, heap: &mut dyn Any, id: RegistrationId) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: [INV-CALL-1]; the words are not used again, since `self` is not dropped.
-        unsafe { (this.table.call)(&raw mut this.words, heap) };
+        unsafe { (this.table.call)(&raw mut this.words, heap, id) };
     }
 
     /// Lists the roots that the payload holds.
@@ -227,6 +228,34 @@ impl Callback {
     }
 }
 
+/// A callback that any thread may run or drop.
+///
+/// `[INV-CALL-2]` Its words hold a value of a type that is [`Send`].
+pub(crate) struct SendCallback(Callback);
+
+// SAFETY: [INV-CALL-2], and the table is a constant.
+unsafe impl Send for SendCallback {}
+
+impl SendCallback {
+    /// As [`Callback::new`].
+    pub(crate) fn new<T: Call + Send>(value: T) -> Result<Self, T> {
+        Callback::new(value).map(Self)
+    }
+
+    /// Runs the callback, which gets to see no heap.
+    pub(crate) fn call(self, id: RegistrationId) {
+        self.0.call(&mut (), id);
+    }
+
+    pub(crate) fn as_callback(&self) -> &Callback {
+        &self.0
+    }
+
+    pub(crate) fn into_callback(self) -> Callback {
+        self.0
+    }
+}
+
 impl Drop for Callback {
     fn drop(&mut self) {
         // SAFETY: [INV-CALL-1]; the words are not used again.
@@ -249,7 +278,7 @@ mod tests {
             .unwrap_or_else(|_| panic!("there is memory"))
         };
         let mut seen: Vec<P> = Vec::new();
-        make().call(&mut seen);
+        make().call(&mut seen, RegistrationId { index: 0, generation: 0 });
         assert_eq!(seen, core::slice::from_ref(&payload));
         let callback = make();
         // SAFETY: the payload is a `P`.

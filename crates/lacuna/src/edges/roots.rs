@@ -5,7 +5,8 @@
 //!
 //! - `[INV-ROOT-1]` A [`RootSlot`] points to a slot of a live page, taken and not given back; each value is given back
 //!   once, by whoever owns it.
-//! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives, a slot is taken, or callbacks run.
+//! - `[INV-ROOT-2]` A table and its pages live as long as the heap lives, a slot is taken, callbacks run, or a turn is
+//!   open.
 //! - `[INV-ROOT-3]` A taken slot holds the address of a cell with an object, kept alive by it until the heap is closed.
 //!   A free slot holds [`FREE`], the last of each page and [`RootTable::none`] hold [`LIMIT`].
 //! - `[INV-ROOT-5]` The table's cursor leads to a slot of one of its pages or to its own `none`.
@@ -19,6 +20,8 @@ use core::alloc::Layout;
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering};
+
+use hashbrown::HashMap;
 
 use crate::error::Exhausted;
 use crate::object::descriptor::ObjectRef;
@@ -54,11 +57,14 @@ const ORPHANED: usize = 1 << (usize::BITS - 1);
 pub(crate) struct HeapId(core::num::NonZeroU32);
 
 impl HeapId {
+    /// The identity of no heap.
+    pub(crate) const NOBODY: Self = Self(core::num::NonZeroU32::MAX);
+
     fn next() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let last = LAST
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1))
-            .expect("a process can make 4294967295 heaps; reuse heaps instead of making one for each task");
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| (last < u32::MAX - 1).then_some(last + 1))
+            .expect("a process can make 4294967294 heaps; reuse heaps instead of making one for each task");
         Self(core::num::NonZeroU32::MIN.saturating_add(last))
     }
 }
@@ -81,6 +87,12 @@ pub(crate) struct RootTable {
     /// Callbacks of the heap are running. Kept here, where it can be reset even if a callback moved the heap away; keeps
     /// the table alive meanwhile.
     draining: Cell<bool>,
+    /// Turns that are open, one inside the other. Kept here for the same reasons.
+    turns: Cell<u32>,
+    /// What the innermost of them keeps alive, by weak slot.
+    kept: RefCell<HashMap<u32, RootSlot>>,
+    /// Slots taken for what any turn keeps alive.
+    kept_in_turns: Cell<usize>,
 }
 
 /// What a free slot holds.
@@ -116,6 +128,9 @@ impl TableOwner {
             pages: RefCell::new(Vec::new()),
             heap_lives: Cell::new(true),
             draining: Cell::new(false),
+            turns: Cell::new(0),
+            kept: RefCell::new(HashMap::new()),
+            kept_in_turns: Cell::new(0),
         };
         let table = Self(NonNull::from(Box::leak(Box::new(table))));
         table.this.set(Some(table.0));
@@ -135,7 +150,7 @@ impl core::ops::Deref for TableOwner {
 
 impl Drop for TableOwner {
     fn drop(&mut self) {
-        self.orphans.set(self.roots());
+        self.orphans.set(self.taken());
         self.heap_lives.set(false);
         self.cursor.set(self.none());
         for page in self.pages.borrow().iter() {
@@ -172,19 +187,24 @@ impl RootTable {
         ptr::from_ref(self).cast()
     }
 
-    /// Roots that exist. Takes time in proportion to the number of pages.
+    /// Roots that exist, what turns keep alive not counted. Takes time in proportion to the number of pages.
     pub(crate) fn roots(&self) -> usize {
+        self.taken() - self.kept_in_turns.get()
+    }
+
+    /// Slots that are taken.
+    fn taken(&self) -> usize {
         if !self.heap_lives.get() {
             return self.orphans.get();
         }
         let current = self.current_page();
-        let roots = |page: &NonNull<Page>| {
+        let taken = |page: &NonNull<Page>| {
             let here = current == Some(*page);
             // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
             let page = unsafe { page.as_ref() };
             if here { page.count() } else { page.taken.get() - page.freed.get() }
         };
-        self.pages.borrow().iter().map(roots).sum()
+        self.pages.borrow().iter().map(taken).sum()
     }
 
     /// The page that the cursor is in.
@@ -213,6 +233,26 @@ impl RootTable {
     /// Whether a drain is under way.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Opens a turn, until the value is dropped.
+    pub(crate) fn begin_turn(&self) -> TurnGuard {
+        self.turns.set(self.turns.get() + 1);
+        TurnGuard { table: self.this(), outer: self.kept.take() }
+    }
+
+    /// Whether a turn is open.
+    pub(crate) fn in_turn(&self) -> bool {
+        self.turns.get() > 0
+    }
+
+    /// Keeps the object of a weak slot alive until the end of the turn that is open.
+    #[cold]
+    pub(crate) fn keep(&self, slot: u32, object: ObjectRef) {
+        self.kept.borrow_mut().entry(slot).or_insert_with(|| {
+            self.kept_in_turns.set(self.kept_in_turns.get() + 1);
+            self.take(object)
+        });
     }
 
     /// A slot that keeps `object` alive.
@@ -389,15 +429,36 @@ impl Drop for DrainGuard {
     }
 }
 
+/// The time in which weak targets that were observed are kept alive.
+pub(crate) struct TurnGuard {
+    table: NonNull<RootTable>,
+    /// What the turn around this one keeps alive.
+    outer: HashMap<u32, RootSlot>,
+}
+
+impl Drop for TurnGuard {
+    fn drop(&mut self) {
+        // SAFETY: [INV-ROOT-2] the table lives while a turn is open.
+        let table = unsafe { self.table.as_ref() };
+        let kept = table.kept.replace(core::mem::take(&mut self.outer));
+        table.kept_in_turns.set(table.kept_in_turns.get() - kept.len());
+        drop(kept);
+        table.turns.set(table.turns.get() - 1);
+        // SAFETY: the guard gives its hold up here.
+        unsafe { free_if_unused(self.table) };
+    }
+}
+
 /// # Safety
 ///
-/// The caller had a hold on the table, as a heap, a drain or a root, and gives it up.
+/// The caller had a hold on the table, as a heap, a drain, a turn or a root, and gives it up.
 #[cold]
 unsafe fn free_if_unused(table: NonNull<RootTable>) {
     // SAFETY: [INV-ROOT-2] nobody frees it before the last hold on it is given up, which happens here or later.
     let shared = unsafe { table.as_ref() };
-    if !shared.heap_lives.get() && shared.orphans.get() == 0 && !shared.draining.get() {
-        // SAFETY: [INV-ROOT-2] neither heap nor drain nor root needs it any more.
+    let held = shared.heap_lives.get() || shared.draining.get() || shared.in_turn();
+    if !held && shared.orphans.get() == 0 {
+        // SAFETY: [INV-ROOT-2] neither heap nor drain nor turn nor root needs it any more.
         unsafe { free_table(table) };
     }
 }

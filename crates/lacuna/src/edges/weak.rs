@@ -202,22 +202,22 @@ impl WeakSlots {
         }
     }
 
+    /// The generation that a weak reference of either kind to the slot's object gets, if both are the same and it is
+    /// below a bound: in the common case.
+    #[inline]
+    pub(crate) fn common_generation(&self, index: SlotIndex, below: u32) -> Option<u32> {
+        let slot = self.slot(index);
+        (slot.extra == 0 && slot.generation < below).then_some(slot.generation)
+    }
+
     /// The generation that a weak reference of this kind to the slot's object gets.
     ///
     /// # Panics
     ///
     /// If the object was resurrected two thousand million times.
-    #[inline]
+    #[cold]
     pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> u32 {
         let slot = self.slot(index);
-        if slot.extra == 0 && slot.generation < LAST_GENERATION {
-            return slot.generation;
-        }
-        self.generation_after_resurrection(slot, kind)
-    }
-
-    #[cold]
-    fn generation_after_resurrection(&self, slot: &Slot, kind: Kind) -> u32 {
         assert!(
             slot.generation < LAST_GENERATION && self.ahead(slot) < EXTENDED - 1,
             "an object can be resurrected 2147483646 times while it has weak references"
@@ -357,7 +357,7 @@ impl Drop for WeakSlots {
 }
 
 /// The generation of a slot that is not used again; weak references never have it.
-const LAST_GENERATION: u32 = u32::MAX - 1;
+pub(crate) const LAST_GENERATION: u32 = u32::MAX - 1;
 
 impl Slot {
     /// The index of its extension, if it is in use and has one.

@@ -10,7 +10,6 @@ use crate::object::descriptor::{ObjectRef, suspect};
 use crate::object::edges::{EdgeList, Waiting};
 
 /// Objects in the order in which a walk reached them.
-#[derive(Default)]
 pub(crate) struct Walk {
     /// For each object reached, the one that it was first reached from; `None` for where the walk began.
     reached_from: HashMap<ObjectRef, Option<ObjectRef>>,
@@ -19,12 +18,26 @@ pub(crate) struct Walk {
     waiting: Waiting<ObjectRef>,
     /// Edges in the values of ephemerons whose keys were all reached, each with the object that holds the table.
     pub(crate) dependent: Vec<(ObjectRef, ObjectRef)>,
+    /// Whose roots are followed where objects hold them; null for nobody's.
+    follows: *const (),
 }
 
 impl Walk {
+    /// A walk that begins nowhere yet, and also goes from an object to the targets of roots that it holds, of the heap
+    /// that the token stands for.
+    pub(crate) fn following_roots(of: *const ()) -> Self {
+        Self {
+            reached_from: HashMap::new(),
+            pending: VecDeque::new(),
+            waiting: Waiting::default(),
+            dependent: Vec::new(),
+            follows: of,
+        }
+    }
+
     /// A walk that begins at everything that keeps objects alive by itself.
     pub(crate) fn from_roots(core: &Core) -> Self {
-        let mut walk = Self::default();
+        let mut walk = Self::following_roots(core::ptr::null());
         core.roots.targets().for_each(|object| walk.reach(object, None));
         for slot in core.finalizers.guarded_slots() {
             core.weak.slot(slot).object().into_iter().for_each(|object| walk.reach(object, None));
@@ -45,6 +58,9 @@ impl Walk {
         let object = self.pending.pop_front()?;
         let mut list = EdgeList::default();
         object.list_edges(&mut list);
+        for target in list.rooted_in(self.follows) {
+            self.reach(suspect(target), Some(object));
+        }
         let edges: Vec<ObjectRef> = list.edges.into_iter().map(suspect).collect();
         for &target in &edges {
             self.reach(target, Some(object));

@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::graph::Walk;
 use crate::cycle::core::Core;
+use crate::edges::finalizers::ArmedCallback;
 use crate::object::descriptor::{ObjectRef, suspect};
 use crate::object::edges::EdgeList;
 
@@ -36,14 +37,26 @@ impl fmt::Display for RetainingPath {
     }
 }
 
-/// A cleanup that never runs, because its payload keeps its object alive.
+/// A cleanup or notification that keeps alive what it waits for, or whom it is for, by its payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct SelfRetention {
-    /// The label of the cleanup, if it has one.
+    /// The label of the registration, if it has one.
     pub label: Option<&'static str>,
-    /// The path from what the payload roots to the object.
+    /// What it keeps alive.
+    pub retains: Retained,
+    /// The path from what the payload roots to that.
     pub path: RetainingPath,
+}
+
+/// What the payload of a registration keeps alive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Retained {
+    /// The object that it waits for, so that it never runs.
+    Target,
+    /// The owner of the notification, which lives until it has run.
+    Owner,
 }
 
 /// A shortest path from a root to an object.
@@ -60,16 +73,18 @@ fn find(mut walk: Walk, object: ObjectRef) -> Option<RetainingPath> {
     None
 }
 
-/// Looks at each armed cleanup for a path from its payload to its object.
+/// Looks at each armed callback for paths from its payload to its target and its owner.
 pub(crate) fn check_registrations(core: &Core) -> Vec<SelfRetention> {
     let mut found = Vec::new();
-    for (slot, label, callback) in core.finalizers.armed_callbacks() {
-        let Some(target) = core.weak.slot(slot).object() else { continue };
+    for ArmedCallback { target, owner, label, callback } in core.finalizers.armed_callbacks() {
         let mut held = EdgeList::default();
         callback.list_edges(&mut held);
-        let mut walk = Walk::default();
-        held.rooted_in(core.roots.token()).for_each(|cell| walk.reach(suspect(cell), None));
-        found.extend(find(walk, target).map(|path| SelfRetention { label, path }));
+        for (slot, retains) in [(Some(target), Retained::Target), (owner, Retained::Owner)] {
+            let Some(object) = slot.and_then(|slot| core.weak.slot(slot).object()) else { continue };
+            let mut walk = Walk::following_roots(core.roots.token());
+            held.rooted_in(core.roots.token()).for_each(|cell| walk.reach(suspect(cell), None));
+            found.extend(find(walk, object).map(|path| SelfRetention { label, retains, path }));
+        }
     }
     found
 }

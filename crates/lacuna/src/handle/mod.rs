@@ -1,9 +1,11 @@
 //! What users hold.
 
 pub(crate) mod cell;
-pub(crate) mod cleanup;
+pub(crate) mod drain;
 pub(crate) mod ephemerons;
 pub(crate) mod guard;
 pub(crate) mod mutator;
+pub(crate) mod registration;
 pub(crate) mod root;
+pub(crate) mod send;
 pub(crate) mod weak;

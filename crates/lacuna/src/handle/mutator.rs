@@ -12,18 +12,20 @@ use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::cleanup::Cleanup;
 use super::guard::Guard;
+use super::registration::sealed::Name;
+use super::registration::{Cleanup, Notification, Notified, Registered, WithNotification};
 use super::root::Root;
+use super::send::WithSend;
 use super::weak::{Weak, WeakId, WeakLong};
 use crate::cycle::core::{Core, Refused, Wanted};
 use crate::cycle::failures::Failures;
 use crate::cycle::sweep;
-use crate::edges::callback::{Call, Callback, WithFunction};
-use crate::edges::finalizers::{Action, RegistrationId};
-use crate::edges::roots::{HeapId, RootSlot, RootTable};
-use crate::edges::weak::Kind;
-use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure};
+use crate::edges::callback::{Call, Callback, SendCallback, WithFunction};
+use crate::edges::finalizers::{Action, Taken};
+use crate::edges::roots::{RootSlot, RootTable};
+use crate::edges::weak::{Kind, SlotIndex};
+use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::heap::Heap;
 use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
 use crate::object::edges::HeldRoot;
@@ -242,6 +244,33 @@ impl<'gc> Mutator<'gc> {
         }
     }
 
+    /// Allocates a header followed by elements, or gives both back.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory, or the heap is at its limit.
+    ///
+    /// # Panics
+    ///
+    /// As [`alloc_slice`](Self::alloc_slice), except for the lack of memory.
+    #[expect(clippy::type_complexity, reason = "both parts are given back, and have no name of their own")]
+    pub fn try_alloc_tail<H, T, I>(
+        &self,
+        header: H,
+        tail: I,
+    ) -> Result<Gc<'gc, WithTail<H, T>>, AllocError<(H, I::IntoIter)>>
+    where
+        H: Trace<At<'gc> = H>,
+        T: Trace<At<'gc> = T>,
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        match self.sequence(header, tail.into_iter(), WithTail::<H, T>::DESCRIPTOR) {
+            // SAFETY: as in `alloc_tail`.
+            Ok(cell) => Ok(unsafe { Gc::from_cell(cell, ()) }),
+            Err((header, tail, reason)) => Err(AllocError::new((header, tail), reason)),
+        }
+    }
+
     fn take_cell_with_bytes(&self, descriptor: &'static Descriptor, bytes: usize) -> Result<NonNull<u8>, Exhausted> {
         let wanted = Wanted::with_bytes(descriptor, bytes);
         match self.with(|core| core.take_cell(wanted)) {
@@ -318,7 +347,7 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
-        let object = self.observed(weak.id(), Weak::<T>::KIND)?;
+        let object = self.upgraded(weak.id(), Weak::<T>::KIND)?;
         // SAFETY: the reference is alive, so the object is the one it was made of, of type `T` up to the brand.
         Some(unsafe { Gc::from_cell(object.cell(), weak.metadata()) })
     }
@@ -331,9 +360,34 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
-        let object = self.observed(weak.id(), WeakLong::<T>::KIND)?;
+        let object = self.upgraded(weak.id(), WeakLong::<T>::KIND)?;
         // SAFETY: as in `upgrade`.
         Some(unsafe { Gc::from_cell(object.cell(), weak.metadata()) })
+    }
+
+    /// [`upgrade`](Self::upgrade), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    #[inline]
+    pub fn try_upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Result<Option<Gc<'gc, T::Of<'gc>>>, WrongHeap> {
+        self.with(|core| check_heap(core, weak.id()))?;
+        Ok(self.upgrade(weak))
+    }
+
+    /// [`upgrade_long`](Self::upgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If the reference belongs to another heap.
+    #[inline]
+    pub fn try_upgrade_long<T: ?Sized + Object>(
+        &self,
+        weak: WeakLong<T>,
+    ) -> Result<Option<Gc<'gc, T::Of<'gc>>>, WrongHeap> {
+        self.with(|core| check_heap(core, weak.id()))?;
+        Ok(self.upgrade_long(weak))
     }
 
     /// Whether a weak reference is dead. Does not extend the object's life.
@@ -348,6 +402,13 @@ impl<'gc> Mutator<'gc> {
 
     #[inline(always)]
     #[track_caller]
+    pub(crate) fn upgraded(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+        // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
+        upgraded(unsafe { &*self.core.get() }, id, kind)
+    }
+
+    #[inline(always)]
+    #[track_caller]
     pub(crate) fn observed(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
         // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
         observed(unsafe { &*self.core.get() }, id, kind)
@@ -356,8 +417,7 @@ impl<'gc> Mutator<'gc> {
     /// Observes an object.
     #[inline]
     pub(crate) fn observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> WeakId {
-        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
-        match self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind)) {
+        match self.try_observe(object, kind) {
             Ok(id) => id,
             Err(reason) => self.out_of_memory(reason),
         }
@@ -371,6 +431,12 @@ impl<'gc> Mutator<'gc> {
             let slot = core.weak.attach(object)?;
             core.weak.make_key(slot)
         })
+    }
+
+    #[inline]
+    pub(crate) fn try_observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> Result<WeakId, Exhausted> {
+        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
+        self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind))
     }
 
     /// Registers a callback that gets `payload` once the object is gone. See [`Heap::cleanup`].
@@ -388,7 +454,71 @@ impl<'gc> Mutator<'gc> {
         let object = unsafe { ObjectRef::new(object.cell()) };
         // What the payload holds is found by its own code, before the state is borrowed.
         let callback = prepare(self.roots().token(), object, WithFunction { function, payload })?;
-        registered(self.with(|core| register_cleanup(core, object, callback)))
+        registered(Cleanup::new, self.with(|core| register(core, object, None, Action::Cleanup(callback))))
+    }
+
+    /// Registers a function for [`Heap::drain_send`]. See [`Heap::cleanup_send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::cleanup_send`].
+    pub fn cleanup_send<T: ?Sized + Object, P: Send + 'static>(
+        &self,
+        object: Gc<'gc, T>,
+        payload: P,
+        function: fn(P),
+    ) -> Result<Cleanup<P>, RegisterError<P>> {
+        // SAFETY: [INV-GC-1].
+        let object = unsafe { ObjectRef::new(object.cell()) };
+        let callback = prepare_send(payload, function)?;
+        registered(Cleanup::new, self.with(|core| register(core, object, None, Action::SendCleanup(callback))))
+    }
+
+    /// Registers a callback that is told when a weak reference has died. See [`Heap::notify`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::notify`].
+    pub fn notify<T: ?Sized + Object, P: Trace + 'static>(
+        &self,
+        weak: Weak<T>,
+        payload: P,
+        function: fn(&mut Heap, Notification<P>, P),
+    ) -> Result<Notification<P>, RegisterError<P>> {
+        self.register_notification(weak.id(), None, payload, function)
+    }
+
+    /// Like [`notify`](Self::notify), but only as long as `owner` is reachable. See [`Heap::notify_owned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::notify_owned`].
+    pub fn notify_owned<T: ?Sized + Object, O: ?Sized + Object, P: Trace + 'static>(
+        &self,
+        weak: Weak<T>,
+        owner: Gc<'gc, O>,
+        payload: P,
+        function: fn(&mut Heap, Notification<P>, P),
+    ) -> Result<Notification<P>, RegisterError<P>> {
+        // SAFETY: [INV-GC-1].
+        let owner = unsafe { ObjectRef::new(owner.cell()) };
+        self.register_notification(weak.id(), Some(owner), payload, function)
+    }
+
+    pub(crate) fn register_notification<P: Trace + 'static>(
+        &self,
+        weak: WeakId,
+        owner: Option<ObjectRef>,
+        payload: P,
+        function: Notified<P>,
+    ) -> Result<Notification<P>, RegisterError<P>> {
+        let target = match self.with(|core| notified_of(core, weak)) {
+            Ok(target) => target,
+            Err(reason) => return Err(RegisterError::new(payload, reason)),
+        };
+        // What the payload holds is found by its own code, before the state is borrowed.
+        let callback = prepare(self.roots().token(), target, WithNotification { function, payload })?;
+        registered(Notification::new, self.with(|core| register(core, target, owner, Action::Notification(callback))))
     }
 
     /// Registers the object with a guardian, which hands it back when nobody else holds it. See [`Heap::guard`].
@@ -402,12 +532,18 @@ impl<'gc> Mutator<'gc> {
         self.with(|core| register_guardian(core, object, tag))
     }
 
-    /// Cancels a cleanup. See [`Heap::cancel`].
-    pub fn cancel<P: 'static>(&self, cleanup: Cleanup<P>) -> Option<P> {
+    /// Cancels a cleanup or notification. See [`Heap::cancel`].
+    ///
+    /// # Panics
+    ///
+    /// If it belongs to another heap.
+    #[track_caller]
+    pub fn cancel<R: Registered>(&self, registration: R) -> Option<R::Payload> {
+        let name = registration.name();
         // A panic runs the user's hook, so it is not raised while the state is borrowed.
-        assert!(self.with(|core| core.id) == cleanup.heap, "{}", crate::error::WrongHeap);
-        let callback = self.with(|core| cancel(core, cleanup))?;
-        // SAFETY: the cleanup of this id was registered with a payload of this type.
+        assert!(self.with(|core| core.id) == name.heap, "{}", WrongHeap);
+        let callback = self.with(|core| cancel(core, name))?;
+        // SAFETY: the registration of this id was made with a payload of this type.
         Some(unsafe { callback.into_payload() })
     }
 
@@ -437,16 +573,57 @@ impl core::fmt::Debug for Mutator<'_> {
 #[track_caller]
 pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
     if id.heap != Some(core.id) {
-        assert!(id.heap.is_none(), "{}", crate::error::WrongHeap);
+        assert!(id.heap.is_none(), "{}", WrongHeap);
         return None;
     }
     core.weak.target(id.slot, id.generation, kind)
 }
 
+/// Whether a weak reference is null or belongs to the heap.
+pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
+    if id.heap.is_none_or(|heap| heap == core.id) { Ok(()) } else { Err(WrongHeap) }
+}
+
+/// The object of a weak reference that is being upgraded. In a turn, it is kept alive to the end of that.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+    if id.heap != Some(core.fast_id.get()) {
+        return upgraded_in_turn(core, id, kind);
+    }
+    core.weak.target(id.slot, id.generation, kind)
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+    let object = observed(core, id, kind)?;
+    keep_in_turn(core, id.slot, object);
+    Some(object)
+}
+
+/// Keeps the object of a weak slot alive while a turn is open. If it was ended without the heap, by a callback that put
+/// the heap elsewhere, the heap finds out here.
+fn keep_in_turn(core: &Core, slot: SlotIndex, object: ObjectRef) {
+    core.follow_turn();
+    if core.roots.in_turn() {
+        core.roots.keep(slot, object);
+    }
+}
+
 #[inline]
 pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<WeakId, Exhausted> {
     let slot = core.weak.attach(object)?;
-    Ok(WeakId { heap: Some(core.id), slot, generation: core.weak.generation(slot, kind) })
+    let generation = match core.weak.common_generation(slot, core.fast_below.get()) {
+        Some(generation) => generation,
+        None => {
+            let generation = core.weak.generation(slot, kind);
+            keep_in_turn(core, slot, object);
+            generation
+        }
+    };
+    Ok(WeakId { heap: Some(core.id), slot, generation })
 }
 
 /// A callback, unless its payload holds a root of the target, an object of the heap that the token stands for.
@@ -463,64 +640,80 @@ pub(crate) fn prepare<C: Call>(
     Callback::new(call).map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
 }
 
-/// Registers a callback, or gives it back. Its payload is the caller's business.
-pub(crate) fn register_cleanup(
-    core: &mut Core,
-    target: ObjectRef,
-    callback: Callback,
-) -> Result<(RegistrationId, HeapId), (RegisterFailure, Callback)> {
-    let heap = core.id;
-    match register(core, target, Action::Cleanup(callback)) {
-        Ok(id) => Ok((id, heap)),
-        Err((reason, Action::Cleanup(callback))) => Err((reason, callback)),
-        Err((_, Action::Guardian { .. })) => unreachable!("a cleanup was to be registered"),
-    }
+/// A callback for another thread. A payload that can be sent holds no roots.
+pub(crate) fn prepare_send<P: Send + 'static>(payload: P, function: fn(P)) -> Result<SendCallback, RegisterError<P>> {
+    SendCallback::new(WithSend { function, payload })
+        .map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
 }
 
 /// What users get for a callback whose payload is a `P`.
-pub(crate) fn registered<P: 'static>(
-    result: Result<(RegistrationId, HeapId), (RegisterFailure, Callback)>,
-) -> Result<Cleanup<P>, RegisterError<P>> {
+pub(crate) fn registered<R: Registered>(
+    id: fn(Name) -> R,
+    result: Result<Name, (RegisterFailure, Action)>,
+) -> Result<R, RegisterError<R::Payload>> {
     match result {
-        Ok((id, heap)) => Ok(Cleanup::new(id, heap)),
-        // SAFETY: the callers made the callback from a payload of this type.
-        Err((reason, callback)) => Err(RegisterError::new(unsafe { callback.into_payload() }, reason)),
+        Ok(name) => Ok(id(name)),
+        Err((reason, action)) => {
+            let callback = action.into_callback().expect("callbacks were to be registered");
+            // SAFETY: the callers made the callback from a payload of this type.
+            Err(RegisterError::new(unsafe { callback.into_payload() }, reason))
+        }
     }
 }
 
 pub(crate) fn register_guardian(core: &mut Core, target: ObjectRef, tag: u64) -> Result<Guard, RegisterError<()>> {
-    let heap = core.id;
-    register(core, target, Action::Guardian { tag })
-        .map(|id| Guard { id, heap })
+    register(core, target, None, Action::Guardian { tag })
+        .map(|Name { heap, id }| Guard { id, heap })
         .map_err(|(reason, _)| RegisterError::new((), reason))
 }
 
-fn register(core: &mut Core, target: ObjectRef, action: Action) -> Result<RegistrationId, (RegisterFailure, Action)> {
+/// The object of a weak reference whose death someone wants to be told of.
+fn notified_of(core: &Core, weak: WeakId) -> Result<ObjectRef, RegisterFailure> {
+    if core.closed {
+        return Err(RegisterFailure::Closed);
+    }
+    check_heap(core, weak).map_err(|WrongHeap| RegisterFailure::WrongHeap)?;
+    observed(core, weak, Kind::Short).ok_or(RegisterFailure::Dead)
+}
+
+/// Registers an action, or gives it back. The payload of a callback is the caller's business.
+pub(crate) fn register(
+    core: &mut Core,
+    target: ObjectRef,
+    owner: Option<ObjectRef>,
+    action: Action,
+) -> Result<Name, (RegisterFailure, Action)> {
     if core.closed {
         return Err((RegisterFailure::Closed, action));
     }
-    match core.weak.attach(target) {
-        Ok(slot) => core
-            .finalizers
-            .register(&mut core.weak, slot, action)
-            .map_err(|(_, action)| (RegisterFailure::OutOfMemory, action)),
-        Err(_) => Err((RegisterFailure::OutOfMemory, action)),
+    let slots = core.weak.attach(target).and_then(|slot| Ok((slot, owner.map(|it| core.weak.attach(it)).transpose()?)));
+    let Ok((slot, owner)) = slots else { return Err((RegisterFailure::OutOfMemory, action)) };
+    let registered = match owner {
+        None => core.finalizers.register(&mut core.weak, slot, action),
+        Some(owner) => core.finalizers.register_owned(&mut core.weak, slot, owner, action),
+    };
+    match registered {
+        Ok(id) => Ok(Name { heap: core.id, id }),
+        Err((_, action)) => Err((RegisterFailure::OutOfMemory, action)),
     }
 }
 
-/// Takes a pending cleanup's callback out.
+/// Takes a pending registration's callback out.
 ///
 /// # Panics
 ///
-/// If the cleanup belongs to another heap.
+/// If the registration belongs to another heap.
 #[track_caller]
-pub(crate) fn cancel<P>(core: &mut Core, cleanup: Cleanup<P>) -> Option<Callback> {
-    assert!(cleanup.heap == core.id, "{}", crate::error::WrongHeap);
-    let taken = core.finalizers.take(&mut core.weak, cleanup.id)?;
+pub(crate) fn cancel(core: &mut Core, name: Name) -> Option<Callback> {
+    take(core, name)?.action.into_callback()
+}
+
+/// Takes a pending registration out, and counts it as cancelled.
+#[track_caller]
+pub(crate) fn take(core: &mut Core, name: Name) -> Option<Taken> {
+    assert!(name.heap == core.id, "{}", WrongHeap);
+    let taken = core.finalizers.take(&mut core.weak, name.id)?;
     core.add_external(0, taken.details.external);
     core.stats.cancelled += 1;
-    match taken.action {
-        Action::Cleanup(callback) => Some(callback),
-        Action::Guardian { .. } => unreachable!("a cleanup's id names a cleanup"),
-    }
+    Some(taken)
 }

@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 use super::mutator::Mutator;
 use crate::edges::roots::HeapId;
 use crate::edges::weak::{Kind, SlotIndex};
+use crate::error::Exhausted;
 use crate::object::gc::Gc;
 use crate::object::trace::{Object, Trace, Visitor};
 
@@ -173,5 +174,27 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
     pub fn downgrade_long(self, cx: &Mutator<'gc>) -> WeakLong<T::Of<'static>> {
         // SAFETY: as above.
         unsafe { WeakLong::new(cx.observe(self, Kind::Long), self.metadata()) }
+    }
+
+    /// [`downgrade`](Self::downgrade), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for the object's weak slot.
+    pub fn try_downgrade(self, cx: &Mutator<'gc>) -> Result<Weak<T::Of<'static>>, Exhausted> {
+        let id = cx.try_observe(self, Kind::Short)?;
+        // SAFETY: as above.
+        Ok(unsafe { Weak::new(id, self.metadata()) })
+    }
+
+    /// [`downgrade_long`](Self::downgrade_long), with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for the object's weak slot.
+    pub fn try_downgrade_long(self, cx: &Mutator<'gc>) -> Result<WeakLong<T::Of<'static>>, Exhausted> {
+        let id = cx.try_observe(self, Kind::Long)?;
+        // SAFETY: as above.
+        Ok(unsafe { WeakLong::new(id, self.metadata()) })
     }
 }

@@ -1,49 +1,7 @@
-//! Cleanups: what to do when an object is gone, without the object.
+//! Draining: how much of what is queued is run, and what is said of it.
 
-use core::fmt;
-use core::marker::PhantomData;
 #[cfg(feature = "std")]
 use core::time::Duration;
-
-use crate::edges::finalizers::RegistrationId;
-use crate::edges::roots::HeapId;
-
-/// Names a cleanup whose payload is a `P`. Made by [`Heap::cleanup`](crate::Heap::cleanup).
-///
-/// Dropping it does nothing; [`Heap::cancel`](crate::Heap::cancel) cancels the cleanup.
-pub struct Cleanup<P> {
-    pub(crate) id: RegistrationId,
-    pub(crate) heap: HeapId,
-    payload: PhantomData<fn() -> P>,
-}
-
-impl<P> Cleanup<P> {
-    pub(crate) fn new(id: RegistrationId, heap: HeapId) -> Self {
-        Self { id, heap, payload: PhantomData }
-    }
-}
-
-impl<P> Clone for Cleanup<P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Cleanup<P> {}
-
-impl<P> PartialEq for Cleanup<P> {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id && self.heap == other.heap
-    }
-}
-
-impl<P> Eq for Cleanup<P> {}
-
-impl<P> fmt::Debug for Cleanup<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cleanup({}:{})", self.id.index, self.id.generation)
-    }
-}
 
 /// How much a [`drain`](crate::Heap::drain) may run.
 ///
