@@ -12,9 +12,9 @@ use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main
 use lacuna::{AutoDrain, Config, Gc, GcCell, Heap, Mutator, Opaque, Root, Trace};
 use lacuna_benches::rng::XorShift64;
 
-/// Bytes of the cells that an allocation benchmark fills: a quarter of a common second-level cache, so that it is the
+/// Bytes of the cells that an allocation benchmark fills: half a common second-level cache, so that it is the
 /// allocator that is measured and not the memory behind it.
-const ARENA: usize = 256 << 10;
+const ARENA: usize = 512 << 10;
 
 /// An object of `8 + 8 * REST` bytes of which the first word is written: what filling the others costs is the program's
 /// business, and the same wherever the object lies.

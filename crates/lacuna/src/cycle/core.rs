@@ -202,7 +202,7 @@ impl Core {
         self.finalizers.release_if_unused();
         self.marker.shrink(0);
         for space in &mut self.spaces {
-            shrink(&mut space.blocks, 0);
+            space.shrink();
         }
         shrink(&mut self.larges, 0);
     }

@@ -176,4 +176,10 @@ impl Block {
     pub(crate) fn capacity(self) -> usize {
         self.info().cells.get() as usize
     }
+
+    /// Cells that were free after the last collection.
+    #[inline]
+    pub(crate) fn free_cells(self) -> usize {
+        self.capacity() - self.info().live.get() as usize
+    }
 }

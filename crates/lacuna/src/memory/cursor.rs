@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use super::bitmap::{CellStarts, GRANULE};
+use super::bitmap::{CellStarts, GRANULE, ones};
 use super::block::Block;
 use super::chunk::BLOCK_SIZE;
 use crate::error::Exhausted;
@@ -15,7 +15,7 @@ use crate::error::Exhausted;
 /// What an offset in a cursor's list is counted in: cell sizes are multiples of it.
 const UNIT: usize = 8;
 
-/// Offsets that [`push_word`] writes at once at the most.
+/// Offsets that [`list_words`] writes at once.
 const GROUP: usize = 8;
 
 /// Where the next cells of one space come from.
@@ -91,20 +91,27 @@ impl Cursor {
 
     /// Lists the free cells of its block, for which there is room.
     fn list_cells(&mut self, block: Block, starts: &CellStarts) {
-        self.offsets.resize(block.capacity() - block.info().live.get() as usize + GROUP, 0);
+        self.offsets.resize(block.free_cells() + GROUP, 0);
+        let free = block.marks().iter().zip(&starts.granules).map(|(marks, granules)| granules & !marks.get());
+        let units = (block.info().cell_size.get() / UNIT) as u16;
         let list = &mut *self.offsets;
-        // A group is what a word of a block that is nearly full has free.
-        let dense = starts.granules[0].count_ones() > 32;
-        let mut cells = 0;
-        for (word, marks) in block.marks().iter().enumerate() {
-            let (free, halves) = (starts.granules[word] & !marks.get(), starts.halves[word]);
-            cells = match (dense, halves) {
-                (true, 0) => push_word::<8>(list, cells, word, free, |_| 0),
-                (false, 0) => push_word::<4>(list, cells, word, free, |_| 0),
-                (true, _) => push_word::<8>(list, cells, word, free, |bit| (halves >> (bit % 64)) as u16 & 1),
-                (false, _) => push_word::<4>(list, cells, word, free, |bit| (halves >> (bit % 64)) as u16 & 1),
-            };
-        }
+        let cells = match units {
+            2 => list_words::<8>(list, free, |word| word * 64, |bit| bit * 2),
+            4 => list_words::<4>(list, free.map(every_second), |word| word * 32, |cell| cell * 4),
+            // The first cell of a word starts in its first, third or second granule.
+            6 => {
+                let free = free.zip([0, 2, 1].into_iter().cycle()).map(|(free, first)| every_third(free >> first));
+                list_words::<3>(list, free, |word| (word * 64).div_ceil(3), |cell| cell * 6)
+            }
+            8 => list_words::<2>(list, free.map(every_fourth), |word| word * 16, |cell| cell * 8),
+            3 | 5 | 7 => {
+                // The first cell that does not start before the granule; exact, since there are 2¹⁰ granules.
+                let reciprocal = (1_u32 << 16).div_ceil(u32::from(units)) as u16;
+                let cell = |bit: u16| (u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal) >> 16) as u16;
+                list_words::<8>(list, free, |word| word * 64, |bit| cell(bit) * units)
+            }
+            _ => list_few(list, free, starts),
+        };
         self.offsets.truncate(cells);
     }
 
@@ -132,26 +139,84 @@ impl Cursor {
     }
 }
 
-/// Writes the offsets of a word's free cells into a list of `length`, and returns its new length.
+/// The bits at even positions, next to each other.
+fn every_second(word: u64) -> u64 {
+    let word = (word | word >> 1) & 0x3333_3333_3333_3333;
+    let word = (word | word >> 2) & 0x0F0F_0F0F_0F0F_0F0F;
+    let word = (word | word >> 4) & 0x00FF_00FF_00FF_00FF;
+    let word = (word | word >> 8) & 0x0000_FFFF_0000_FFFF;
+    (word | word >> 16) & 0x0000_0000_FFFF_FFFF
+}
+
+/// The bits at positions that are multiples of three, next to each other.
+fn every_third(word: u64) -> u64 {
+    let word = word & 0x9249_2492_4924_9249;
+    let word = (word | word >> 2) & 0x30C3_0C30_C30C_30C3;
+    let word = (word | word >> 4) & 0xF00F_00F0_0F00_F00F;
+    let word = (word | word >> 8) & 0x00FF_0000_FF00_00FF;
+    let word = (word | word >> 16) & 0xFFFF_0000_0000_FFFF;
+    (word | word >> 32) & 0xFFFF_FFFF
+}
+
+/// The bits at positions that are multiples of four, next to each other.
+fn every_fourth(word: u64) -> u64 {
+    let word = (word | word >> 3) & 0x0303_0303_0303_0303;
+    let word = (word | word >> 6) & 0x000F_000F_000F_000F;
+    let word = (word | word >> 12) & 0x0000_00FF_0000_00FF;
+    (word | word >> 24) & 0xFFFF
+}
+
+/// For each byte the positions of its set bits, and how many there are.
+static POSITIONS: ([[u16; 8]; 256], [u8; 256]) = {
+    let (mut positions, mut counts) = ([[0; 8]; 256], [0; 256]);
+    let mut byte = 0;
+    while byte < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                positions[byte][counts[byte] as usize] = bit as u16;
+                counts[byte] += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    (positions, counts)
+};
+
+/// Writes the offset of each set bit of the words into a list, and returns how many there are. A word has so many `BYTES`;
+/// `number` is that of its first bit, and `offset` tells the offset from a bit's number.
 ///
-/// A group at a time, without asking how many are left: what is written too much lies beyond the end, and a branch that
-/// cannot be foreseen for each cell would cost more (Lemire, "Iterating over set bits quickly", 2018).
+/// A byte at a time, and eight offsets for each, however many of its bits are set: what is written too much lies beyond
+/// the end, and there is no branch that could not be foreseen (Lemire, "Iterating over set bits quickly", 2018).
 #[inline(always)]
-fn push_word<const GROUP: usize>(
+fn list_words<const BYTES: usize>(
     list: &mut [u16],
-    mut length: usize,
-    word: usize,
-    mut free: u64,
-    half: impl Fn(u32) -> u16,
+    words: impl Iterator<Item = u64>,
+    number: impl Fn(usize) -> usize,
+    offset: impl Fn(u16) -> u16,
 ) -> usize {
-    const UNITS: u16 = (GRANULE / UNIT) as u16;
-    let first = word as u16 * 64 * UNITS;
-    while free != 0 {
-        for _ in 0..GROUP {
-            let bit = free.trailing_zeros();
-            list[length] = first.wrapping_add(bit as u16 * UNITS).wrapping_add(half(bit));
-            length += usize::from(free != 0);
-            free &= free.wrapping_sub(1);
+    let (positions, counts) = &POSITIONS;
+    let mut length = 0;
+    for (word, bits) in words.enumerate() {
+        let first = number(word) as u16;
+        for (byte, bits) in bits.to_le_bytes().into_iter().take(BYTES).enumerate() {
+            let first = first + byte as u16 * 8;
+            let Some(places) = list[length..].first_chunk_mut::<GROUP>() else { return length };
+            *places = positions[usize::from(bits)].map(|position| offset(first + position));
+            length += usize::from(counts[usize::from(bits)]);
+        }
+    }
+    length
+}
+
+/// As [`list_words`], for cells so large that a word of mark bits has few.
+fn list_few(list: &mut [u16], words: impl Iterator<Item = u64>, starts: &CellStarts) -> usize {
+    let mut length = 0;
+    for (word, bits) in words.enumerate() {
+        for bit in ones(bits) {
+            list[length] = (starts.offset(word, bit) / UNIT) as u16;
+            length += 1;
         }
     }
     length
@@ -211,5 +276,42 @@ impl CursorTable {
     pub(crate) fn put(&mut self, place: usize, key: usize, cursor: Cursor) {
         self.0[place] = cursor;
         self.0[place].key = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::block::cell_bytes;
+    use crate::memory::chunk::mark;
+    use crate::memory::pool::Pool;
+
+    #[test]
+    fn a_list_has_the_free_cells_of_every_size_in_order() {
+        let mut pool = Pool::default();
+        let mut random = 1_u64;
+        for size in (16..=512).step_by(8).chain([1000, 4096, 8192]) {
+            for percent in [0, 50, 90, 100] {
+                let block = pool.take_block().unwrap();
+                block.format(core::ptr::dangling(), size, false);
+                let cells = cell_bytes(false) / size;
+                let taken = |random: &mut u64| {
+                    *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    (*random >> 33) % 100 < percent
+                };
+                let free: Vec<usize> = (0..cells).map(|cell| cell * size).filter(|_| !taken(&mut random)).collect();
+                for offset in (0..cells).map(|cell| cell * size).filter(|offset| !free.contains(offset)) {
+                    mark(block.cell(offset));
+                }
+                block.info().live.set((cells - free.len()) as u32);
+                let mut cursor = Cursor::new(64, 0, false);
+                let starts = CellStarts::new(size, cells);
+                assert_eq!(cursor.enter(block, &starts), Ok(!free.is_empty()));
+                let listed: Vec<usize> =
+                    core::iter::from_fn(|| cursor.take()).map(|cell| cell.addr().get() % BLOCK_SIZE).collect();
+                assert_eq!(listed, free, "cells of {size} bytes");
+                pool.give_back(block);
+            }
+        }
     }
 }
