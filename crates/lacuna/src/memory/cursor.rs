@@ -107,7 +107,7 @@ impl Cursor {
             3 | 5 | 7 => {
                 // The first cell that does not start before the granule; exact, since there are 2¹⁰ granules.
                 let reciprocal = (1_u32 << 16).div_ceil(u32::from(units)) as u16;
-                let cell = |bit: u16| (u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal) >> 16) as u16;
+                let cell = |bit: u16| ((u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal)) >> 16) as u16;
                 list_words::<8>(list, free, |word| word * 64, |bit| cell(bit) * units)
             }
             _ => list_few(list, free, starts),
