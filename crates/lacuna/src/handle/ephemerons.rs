@@ -144,9 +144,9 @@ impl<K: Keys, const N: usize> Keys for [K; N] {
 /// are dropped before the collection returns. Memory is given back when the table changes the next time, or by
 /// [`prune`](EphemeronEdit::prune).
 ///
-/// A look-up is one probe of a hash table. An entry takes 24 bytes beside keys and value, and 5 to 10 in the index; if
-/// values can hold edges each key is observed, like the target of a [cleanup](crate::Heap::cleanup), which takes another
-/// 16. A collection looks at each entry at most once for each of its keys, and once more.
+/// A look-up is one probe of a hash table. An entry takes 16 bytes beside keys and value (24 if `Option<V>` is larger than
+/// `V`), and 5 to 10 in the index; if values can hold edges each key is [observed](crate::Weak), which takes another 32. A
+/// collection looks at each entry at most once for each of its keys, and once more.
 ///
 /// ```
 /// use lacuna::{Ephemerons, Gc, Heap, Trace};
