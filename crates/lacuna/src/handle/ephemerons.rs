@@ -287,7 +287,7 @@ impl<K: Keys, V> Ephemerons<K, V> {
     }
 
     /// The keys of all entries, in the order in which they were inserted, as of now: what happens to the table meanwhile
-    /// does not hurt.
+    /// does not hurt. Without memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
@@ -297,7 +297,8 @@ impl<K: Keys, V> Ephemerons<K, V> {
         self.read().live().map(|entry| entry.keys).collect()
     }
 
-    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now.
+    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now. Without
+    /// memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
