@@ -144,9 +144,9 @@ impl<K: Keys, const N: usize> Keys for [K; N] {
 /// are dropped before the collection returns. Memory is given back when the table changes the next time, or by
 /// [`prune`](EphemeronEdit::prune).
 ///
-/// A look-up is one probe of a hash table. An entry takes 24 bytes beside keys and value, and 5 to 10 in the index; if
-/// values can hold edges each key is observed, like the target of a [cleanup](crate::Heap::cleanup), which takes another
-/// 16. A collection looks at each entry at most once for each of its keys, and once more.
+/// A look-up is one probe of a hash table. An entry takes 16 bytes beside keys and value (24 if `Option<V>` is larger than
+/// `V`), and 5 to 10 in the index; if values can hold edges each key is [observed](crate::Weak), which takes another 32. A
+/// collection looks at each entry at most once for each of its keys, and once more.
 ///
 /// ```
 /// use lacuna::{Ephemerons, Gc, Heap, Trace};
@@ -287,7 +287,7 @@ impl<K: Keys, V> Ephemerons<K, V> {
     }
 
     /// The keys of all entries, in the order in which they were inserted, as of now: what happens to the table meanwhile
-    /// does not hurt.
+    /// does not hurt. Without memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
@@ -297,7 +297,8 @@ impl<K: Keys, V> Ephemerons<K, V> {
         self.read().live().map(|entry| entry.keys).collect()
     }
 
-    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now.
+    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now. Without
+    /// memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
