@@ -864,13 +864,15 @@ impl Heap {
                 break;
             }
             let core = self.core();
-            let Some(queued_in) = core.finalizers.next_queued_in() else { break };
-            if batch != Some(queued_in) {
-                if batches == budget.batches {
-                    break;
+            if budget.batches < usize::MAX {
+                let Some(queued_in) = core.finalizers.next_queued_in() else { break };
+                if batch != Some(queued_in) {
+                    if batches == budget.batches {
+                        break;
+                    }
+                    batches += 1;
+                    batch = Some(queued_in);
                 }
-                batches += 1;
-                batch = Some(queued_in);
             }
             let Some(taken) = core.finalizers.next_callback() else { break };
             report.ran += 1;

@@ -1031,7 +1031,7 @@ fn rule_23_a_drain_that_comes_first_runs_them_here_and_they_can_be_cancelled_and
     let held = std::sync::Arc::new(());
     let object = heap.alloc(0_u8);
     let mut ids: Vec<_> =
-        (0..4).map(|_| heap.cleanup_send(&object, std::sync::Arc::clone(&held), |held| drop(held)).unwrap()).collect();
+        (0..4).map(|_| heap.cleanup_send(&object, std::sync::Arc::clone(&held), drop).unwrap()).collect();
     assert_eq!(std::sync::Arc::strong_count(&held), 5);
     assert!(heap.peek(ids[0]).is_some());
     drop(heap.cancel(ids.remove(0)).unwrap());

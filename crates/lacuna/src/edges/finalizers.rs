@@ -85,7 +85,10 @@ const _: () = assert!(size_of::<Registration>() <= 48);
 struct Tags(u64);
 
 impl Tags {
+    /// The lowest bit of the number.
     const NUMBER: u32 = 8;
+    /// The greatest number.
+    const NEWEST: u64 = u64::MAX >> Self::NUMBER;
     const DETAILED: u64 = 1 << 7;
 
     fn new(number: u64, class: Class, state: State) -> Self {
@@ -128,11 +131,46 @@ impl Tags {
     }
 }
 
+/// What orders queued registrations: less comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Order {
+    batch: u32,
+    /// The class, and below it the number, the newest first.
+    turn: u64,
+}
+
 impl Registration {
-    /// An entry that is not in use.
-    fn free(generation: u32) -> Self {
-        let tags = Tags::new(0, Class::Cleanup, State::Free);
-        Self { callback: None, tags, generation, slot: NONE, previous: NONE, next: NONE }
+    /// Says that a collection has queued it.
+    #[inline]
+    fn queue(&mut self, cycle: u32) {
+        self.tags.set_state(State::Queued);
+        self.previous = cycle;
+    }
+
+    /// See [`Finalizers::spend`].
+    #[inline]
+    fn spend(&mut self, index: u32, details: &mut HashMap<u32, Details>) -> Taken {
+        let id = RegistrationId { index, generation: self.generation };
+        let tags = self.tags;
+        self.tags = Tags::new(0, tags.class(), State::Spent);
+        self.generation += 1;
+        Taken {
+            id,
+            class: tags.class(),
+            slot: self.slot,
+            callback: self.callback.take().expect("a registration in use has a callback or number"),
+            details: if tags.detailed() { details.remove(&index) } else { None },
+            number: tags.number(),
+        }
+    }
+
+    /// See [`Finalizers::free`].
+    #[inline]
+    fn free(&mut self, index: u32, first_free: &mut Option<u32>) {
+        self.tags.set_state(State::Free);
+        if self.generation < LAST_GENERATION {
+            self.next = first_free.replace(index).unwrap_or(NONE);
+        }
     }
 
     fn is_pending(&self) -> bool {
@@ -150,8 +188,9 @@ impl Registration {
     }
 
     /// What orders queued registrations: batch by batch, by class, the newest first.
-    pub(super) fn order(&self) -> (u32, Class, u64) {
-        (self.queued_in(), self.tags.class(), !self.tags.number())
+    #[inline]
+    pub(super) fn order(&self) -> Order {
+        Order { batch: self.queued_in(), turn: (self.tags.class() as u64) << 56 | (Tags::NEWEST - self.tags.number()) }
     }
 }
 
@@ -228,32 +267,34 @@ impl Finalizers {
         class: Class,
         callback: Callback,
     ) -> Result<RegistrationId, (Exhausted, Callback)> {
-        if slots.extend(slot).is_err() {
-            return Err((Exhausted::System, callback));
+        let Ok(extension) = slots.extend(slot) else { return Err((Exhausted::System, callback)) };
+        if self.first_free.is_none()
+            && let Err(reason) = self.registrations.reserve()
+        {
+            return Err((reason, callback));
         }
-        let (index, generation) = match self.first_free {
-            Some(index) => {
-                let free = &self.registrations[index];
-                self.first_free = (free.next != NONE).then_some(free.next);
-                (index, free.generation)
-            }
-            None => match self.registrations.reserve() {
-                Ok(()) => (self.registrations.push_reserved(Registration::free(self.start)), self.start),
-                Err(reason) => return Err((reason, callback)),
-            },
-        };
+        let index = self.first_free.unwrap_or(self.registrations.length());
         self.armed[class as usize] += 1;
         self.in_use += 1;
         self.numbers += 1;
-        let next = slots.registrations(slot);
-        slots.set_registrations(slot, index);
-        self.registrations[index] = Registration {
+        let next = slots.put_registration(extension, index);
+        let armed = |generation| Registration {
             callback: Some(callback),
             tags: Tags::new(self.numbers, class, State::Armed),
             generation,
             slot,
             previous: NONE,
             next,
+        };
+        let generation = if self.first_free.is_some() {
+            let free = &mut self.registrations[index];
+            self.first_free = (free.next != NONE).then_some(free.next);
+            let generation = free.generation;
+            *free = armed(generation);
+            generation
+        } else {
+            self.registrations.push_reserved(armed(self.start));
+            self.start
         };
         if next != NONE {
             self.registrations[next].previous = index;
@@ -364,34 +405,14 @@ impl Finalizers {
     }
 
     /// Takes what a registration has, and makes its ids invalid. Its entry stays in the queue that it may be in.
-    #[inline]
     fn spend(&mut self, index: u32) -> Taken {
-        let registration = &mut self.registrations[index];
-        let id = RegistrationId { index, generation: registration.generation };
-        let tags = registration.tags;
-        let details = if tags.detailed() { self.details.remove(&index) } else { None };
-        registration.tags = Tags::new(0, tags.class(), State::Spent);
-        registration.generation += 1;
         self.in_use -= 1;
-        Taken {
-            id,
-            class: tags.class(),
-            slot: registration.slot,
-            callback: registration.callback.take().expect("a registration in use has a callback or number"),
-            details,
-            number: tags.number(),
-        }
+        self.registrations[index].spend(index, &mut self.details)
     }
 
     /// Makes a spent entry, which is in no list any more, free for another registration.
-    #[inline]
     fn free(&mut self, index: u32) {
-        let registration = &mut self.registrations[index];
-        registration.tags.set_state(State::Free);
-        if registration.generation < LAST_GENERATION {
-            registration.next = self.first_free.unwrap_or(NONE);
-            self.first_free = Some(index);
-        }
+        self.registrations[index].free(index, &mut self.first_free);
     }
 
     /// Whether any guardian is armed: if not, a pause has fewer steps.
@@ -472,37 +493,39 @@ impl Finalizers {
     /// external bytes that it held.
     pub(crate) fn queue_callbacks(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u32) -> usize {
         let mut external = 0_usize;
-        let mut next = slots.registrations(slot);
-        if next == NONE {
-            return 0;
-        }
-        slots.set_registrations(slot, NONE);
+        let mut next = slots.take_registrations(slot);
         while next != NONE {
             let index = next;
-            let registration = &self.registrations[index];
+            let registration = &mut self.registrations[index];
             next = registration.next;
-            self.armed[registration.tags.class() as usize] -= 1;
-            if registration.tags.detailed()
-                && let Some(details) = self.details.get_mut(&index)
-            {
-                external = external.saturating_add(core::mem::take(&mut details.external));
+            let class = registration.tags.class();
+            self.armed[class as usize] -= 1;
+            if registration.tags.detailed() {
+                external = external.saturating_add(self.take_external(index));
+                self.queue(slots, index, cycle);
+            } else {
+                registration.queue(cycle);
+                self.queued[class as usize] += 1;
+                self.callbacks.push(registration, index);
             }
-            self.queue(slots, index, cycle);
         }
         external
     }
 
+    #[cold]
+    fn take_external(&mut self, index: u32) -> usize {
+        self.details.get_mut(&index).map_or(0, |details| core::mem::take(&mut details.external))
+    }
+
     /// Puts a registration that left its target's list into its queue.
-    #[inline]
     fn queue(&mut self, slots: &mut WeakSlots, index: u32, cycle: u32) {
         self.disown(slots, index);
         let registration = &mut self.registrations[index];
-        registration.tags.set_state(State::Queued);
-        registration.previous = cycle;
+        registration.queue(cycle);
         let class = registration.tags.class();
         self.queued[class as usize] += 1;
         let queue = if class == Class::Guardian { &mut self.guardians } else { &mut self.callbacks };
-        queue.push(&mut self.registrations, index);
+        queue.push(registration, index);
     }
 
     /// The slots of queued guardians' targets.
@@ -511,34 +534,51 @@ impl Finalizers {
         registrations.filter(|registration| !registration.is_spent()).map(|registration| registration.slot)
     }
 
-    /// The first of a queue that was not taken out, and frees the entries of those before it that were.
-    #[inline]
-    fn first(&mut self, of_guardians: bool) -> Option<u32> {
+    /// Frees the entries at the beginning of the queue of callbacks that were taken out since; returns the first that was
+    /// not.
+    fn skip_spent(&mut self) -> Option<&Registration> {
         loop {
-            let queue = if of_guardians { &mut self.guardians } else { &mut self.callbacks };
-            let index = queue.first(&mut self.registrations)?;
+            let index = self.callbacks.first(&mut self.registrations)?;
             if !self.registrations[index].is_spent() {
-                return Some(index);
+                return Some(&self.registrations[index]);
             }
-            queue.pop(&self.registrations);
+            self.callbacks.advance(&self.registrations[index]);
             self.free(index);
         }
     }
 
     /// The collection that queued the next callback, modulo 2³².
     pub(crate) fn next_queued_in(&mut self) -> Option<u32> {
-        self.first(false).map(|index| self.registrations[index].queued_in())
+        self.skip_spent().map(Registration::queued_in)
     }
 
     /// The next queued cleanup or notification, taken out.
     #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Taken> {
-        let index = self.first(false)?;
-        self.callbacks.pop(&self.registrations);
-        let taken = self.spend(index);
-        self.queued[taken.class as usize] -= 1;
-        self.free(index);
-        Some(taken)
+        self.next(false)
+    }
+
+    /// The next queued guardian, taken out.
+    pub(crate) fn next_guardian(&mut self) -> Option<Taken> {
+        self.next(true)
+    }
+
+    #[inline(always)]
+    fn next(&mut self, guardian: bool) -> Option<Taken> {
+        let Self { registrations, details, first_free, .. } = self;
+        let queue = if guardian { &mut self.guardians } else { &mut self.callbacks };
+        loop {
+            let index = queue.first(registrations)?;
+            let registration = &mut registrations[index];
+            queue.advance(registration);
+            let taken = (!registration.is_spent()).then(|| registration.spend(index, details));
+            registration.free(index, first_free);
+            if let Some(taken) = taken {
+                self.in_use -= 1;
+                self.queued[taken.class as usize] -= 1;
+                return Some(taken);
+            }
+        }
     }
 
     /// Takes up to `limit` queued cleanups out that another thread may call, in the order of the queue.
@@ -559,17 +599,7 @@ impl Finalizers {
             }
         }
         // What was taken is not passed over again.
-        self.first(false);
-    }
-
-    /// The next queued guardian, taken out.
-    pub(crate) fn next_guardian(&mut self) -> Option<Taken> {
-        let index = self.first(true)?;
-        self.guardians.pop(&self.registrations);
-        let taken = self.spend(index);
-        self.queued[taken.class as usize] -= 1;
-        self.free(index);
-        Some(taken)
+        self.skip_spent();
     }
 
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.
@@ -642,7 +672,7 @@ impl Finalizers {
         if let Some(taken) = self.next_silenced() {
             return Some(taken);
         }
-        while *from < self.registrations.length() {
+        while self.in_use > 0 && *from < self.registrations.length() {
             let registration = &self.registrations[*from];
             let id = RegistrationId { index: *from, generation: registration.generation };
             *from += 1;

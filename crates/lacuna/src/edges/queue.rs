@@ -12,7 +12,7 @@
 
 use alloc::vec::Vec;
 
-use super::finalizers::Registration;
+use super::finalizers::{Order, Registration};
 use super::weak::NONE;
 use crate::memory::table::Table;
 
@@ -23,13 +23,27 @@ pub(super) struct Queue {
     last: u32,
     /// The one pushed last, which leads to the one pushed before.
     fresh: u32,
+    /// The one pushed first.
+    fresh_last: u32,
+    /// The order of the one pushed last.
+    fresh_order: Order,
+    /// Stretches in order that the fresh ones consist of.
+    fresh_runs: usize,
     /// The collection that queued the first of the fresh ones.
     fresh_since: u32,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { first: NONE, last: NONE, fresh: NONE, fresh_since: 0 }
+        Self {
+            first: NONE,
+            last: NONE,
+            fresh: NONE,
+            fresh_last: NONE,
+            fresh_order: Order::default(),
+            fresh_runs: 0,
+            fresh_since: 0,
+        }
     }
 }
 
@@ -39,11 +53,14 @@ const MANY_RUNS: usize = 64;
 impl Queue {
     /// Adds a registration, which belongs to the newest batch.
     #[inline]
-    pub(super) fn push(&mut self, table: &mut Registrations, index: u32) {
-        let registration = &mut table[index];
+    pub(super) fn push(&mut self, registration: &mut Registration, index: u32) {
+        let order = registration.order();
         if self.fresh == NONE {
-            self.fresh_since = registration.queued_in();
+            (self.fresh_last, self.fresh_since) = (index, registration.queued_in());
+            (self.fresh_order, self.fresh_runs) = (order, 1);
         }
+        self.fresh_runs += usize::from(order > self.fresh_order);
+        self.fresh_order = order;
         registration.next = self.fresh;
         self.fresh = index;
     }
@@ -63,10 +80,10 @@ impl Queue {
         (self.first != NONE).then_some(self.first)
     }
 
-    /// Takes the first of those that were put in order out of the list.
+    /// Goes on from the first of those that were put in order to the one after it.
     #[inline]
-    pub(super) fn pop(&mut self, table: &Registrations) {
-        self.first = table[self.first].next;
+    pub(super) fn advance(&mut self, first: &Registration) {
+        self.first = first.next;
     }
 
     /// All of them, in no particular order.
@@ -87,13 +104,16 @@ impl Queue {
         if fresh == NONE {
             return;
         }
-        let first = order(table, fresh);
+        let (first, last) = match self.fresh_runs {
+            1 => (fresh, self.fresh_last),
+            runs => order(table, fresh, runs),
+        };
         if self.first == NONE {
             self.first = first;
         } else {
             table[self.last].next = first;
         }
-        self.last = last(table, first);
+        self.last = last;
     }
 }
 
@@ -114,14 +134,14 @@ fn last(table: &Registrations, first: u32) -> u32 {
     last
 }
 
-/// Puts a list in order; returns its first.
+/// Puts a list in order that consists of so many stretches that are; returns its first and its last.
 ///
-/// Stretches that are in order are merged, like with like in length, so a list that is in order already is only walked.
-fn order(table: &mut Registrations, first: u32) -> u32 {
-    if runs(table, first) > MANY_RUNS
-        && let Some(first) = order_in_buffer(table, first)
+/// Stretches are merged, like with like in length.
+fn order(table: &mut Registrations, first: u32, runs: usize) -> (u32, u32) {
+    if runs > MANY_RUNS
+        && let Some(ends) = order_in_buffer(table, first)
     {
-        return first;
+        return ends;
     }
     // Level n holds what 2ⁿ stretches were merged to.
     let mut levels = [NONE; u32::BITS as usize];
@@ -138,22 +158,8 @@ fn order(table: &mut Registrations, first: u32) -> u32 {
             run = merge(table, core::mem::replace(level, NONE), run);
         }
     }
-    levels.into_iter().fold(NONE, |merged, level| merge(table, level, merged))
-}
-
-/// How many ordered stretches a list consists of, or at least more than many.
-fn runs(table: &Registrations, first: u32) -> usize {
-    let mut runs = 1;
-    let mut previous = table[first].order();
-    for registration in list(table, table[first].next) {
-        let order = registration.order();
-        runs += usize::from(order < previous);
-        previous = order;
-        if runs > MANY_RUNS {
-            break;
-        }
-    }
-    runs
+    let first = levels.into_iter().fold(NONE, |merged, level| merge(table, level, merged));
+    (first, last(table, first))
 }
 
 /// Ends a list after its first ordered stretch; returns the rest.
@@ -192,7 +198,7 @@ fn merge(table: &mut Registrations, mut one: u32, mut other: u32) -> u32 {
 }
 
 /// Orders a list in a buffer, if there is memory for one.
-fn order_in_buffer(table: &mut Registrations, first: u32) -> Option<u32> {
+fn order_in_buffer(table: &mut Registrations, first: u32) -> Option<(u32, u32)> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(list(table, first).count()).ok()?;
     let mut index = first;
@@ -204,6 +210,7 @@ fn order_in_buffer(table: &mut Registrations, first: u32) -> Option<u32> {
     for pair in buffer.windows(2) {
         table[pair[0].1].next = pair[1].1;
     }
-    table[buffer.last()?.1].next = NONE;
-    Some(buffer[0].1)
+    let (first, last) = (buffer.first()?.1, buffer.last()?.1);
+    table[last].next = NONE;
+    Some((first, last))
 }

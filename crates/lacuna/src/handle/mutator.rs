@@ -260,6 +260,7 @@ impl<'gc> Mutator<'gc> {
     /// # Panics
     ///
     /// As [`alloc_slice`](Self::alloc_slice), except for the lack of memory.
+    #[expect(clippy::type_complexity, reason = "a name for the error would hide that it carries both parts")]
     pub fn try_alloc_tail<H, T, I>(
         &self,
         header: H,
