@@ -882,7 +882,8 @@ impl Heap {
         self.report_failures();
         let core = self.core();
         report.left = core.finalizers.queued_callbacks();
-        report.oldest_age_in_cycles = core.oldest_age();
+        let oldest = core.finalizers.next_queued_in();
+        report.oldest_age_in_cycles = core.age_of(oldest);
         Ok(report)
     }
 
