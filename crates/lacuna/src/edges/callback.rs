@@ -338,4 +338,15 @@ mod tests {
         check([1_u128; 9]);
         check((String::new(), 1_u8));
     }
+
+    #[test]
+    fn a_number_is_told_from_callbacks_and_only_what_was_made_to_be_sent_can_be() {
+        assert_eq!(Callback::number(u64::MAX - 1).as_number(), Some(u64::MAX - 1));
+        assert!(!Callback::number(7).is_send());
+        let value = || WithFunction { function: |_: &mut u8, _: u64| (), payload: 7_u64 };
+        let plain = Callback::new(value()).unwrap_or_else(|_| panic!("there is memory"));
+        assert!(plain.as_number().is_none() && plain.into_send().is_none());
+        let sent = Callback::new_send(value()).unwrap_or_else(|_| panic!("there is memory"));
+        assert!(sent.as_number().is_none() && sent.into_send().is_some());
+    }
 }
