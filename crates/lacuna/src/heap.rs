@@ -13,7 +13,7 @@ use crate::cycle::failures::{self, ErrorHook, Failure, FailureKind};
 use crate::cycle::sweep;
 use crate::cycle::verify::{self, VerifyError, VerifyReport};
 use crate::edges::callback::{Call, WithClosure, WithFunction};
-use crate::edges::finalizers::{Action, Taken};
+use crate::edges::finalizers::{Class, Taken};
 use crate::edges::roots::{HeapId, TurnGuard};
 use crate::edges::weak::Kind;
 use crate::error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
@@ -160,7 +160,7 @@ impl Heap {
     /// Drops the payloads of notifications whose owners are gone.
     fn drop_silenced(&mut self) {
         while let Some(taken) = self.core().finalizers.next_silenced() {
-            let failure = failures::catch(FailureKind::Drop, taken.details.label, || drop(taken.action));
+            let failure = failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback));
             self.core().failures.record(failure);
         }
     }
@@ -631,7 +631,7 @@ impl Heap {
             Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), self.why_not_ours())),
         };
         let callback = mutator::prepare(self.core().roots.token(), object, call)?;
-        let registered = mutator::register(self.core(), object, None, Action::Cleanup(callback));
+        let registered = mutator::register(self.core(), object, None, Class::Cleanup, callback);
         mutator::registered(Cleanup::new, registered)
     }
 
@@ -655,7 +655,7 @@ impl Heap {
             Err(WrongHeap) => return Err(RegisterError::new(payload, self.why_not_ours())),
         };
         let callback = mutator::prepare_send(payload, function)?;
-        let registered = mutator::register(self.core(), object, None, Action::SendCleanup(callback));
+        let registered = mutator::register(self.core(), object, None, Class::Cleanup, callback);
         mutator::registered(Cleanup::new, registered)
     }
 
@@ -745,7 +745,7 @@ impl Heap {
         stats.callbacks_run += 1;
         // Whoever runs it, it is a callback, and runs no others inside itself.
         let _running = self.core().roots.begin_drain();
-        taken.action.into_callback().expect("callbacks have ids of this kind").call(self, taken.id);
+        taken.callback.call(self, taken.id);
         true
     }
 
@@ -836,8 +836,8 @@ impl Heap {
     /// The next guarded object that became unreachable: batch by batch, newest registration first.
     pub fn next_guarded(&mut self) -> Option<Guarded> {
         let core = self.core();
-        let Taken { slot, action, .. } = core.finalizers.next_guardian()?;
-        let Action::Guardian { tag } = action else { unreachable!("the queue of guardians holds guardians") };
+        let Taken { slot, callback, .. } = core.finalizers.next_guardian()?;
+        let tag = callback.as_number().expect("a guardian's tag is in the place of a callback");
         let object = core.weak.slot(slot).object().expect("queued guardians keep their targets alive");
         Some(Guarded { object: AnyRoot::new(core.roots.take(object), object), tag })
     }
@@ -864,13 +864,15 @@ impl Heap {
                 break;
             }
             let core = self.core();
-            let Some(queued_in) = core.finalizers.oldest_queued_in() else { break };
-            if batch != Some(queued_in) {
-                if batches == budget.batches {
-                    break;
+            if budget.batches < usize::MAX {
+                let Some(queued_in) = core.finalizers.next_queued_in() else { break };
+                if batch != Some(queued_in) {
+                    if batches == budget.batches {
+                        break;
+                    }
+                    batches += 1;
+                    batch = Some(queued_in);
                 }
-                batches += 1;
-                batch = Some(queued_in);
             }
             let Some(taken) = core.finalizers.next_callback() else { break };
             report.ran += 1;
@@ -880,7 +882,8 @@ impl Heap {
         self.report_failures();
         let core = self.core();
         report.left = core.finalizers.queued_callbacks();
-        report.oldest_age_in_cycles = core.oldest_age();
+        let oldest = core.finalizers.next_queued_in();
+        report.oldest_age_in_cycles = core.age_of(oldest);
         Ok(report)
     }
 
@@ -904,9 +907,9 @@ impl Heap {
     pub fn drain_send(&mut self, limit: usize) -> SendBatch {
         let core = self.core();
         let mut batch = SendBatch::new();
-        core.finalizers.take_sendable(limit, |taken| match taken.action {
-            Action::SendCleanup(callback) => batch.push(taken.id, callback, taken.details.label),
-            _ => unreachable!("only cleanups that can be sent are taken"),
+        core.finalizers.take_sendable(limit, |taken| {
+            let (id, label) = (taken.id, taken.label());
+            batch.push(id, taken.callback.into_send().expect("only cleanups that can be sent are taken"), label);
         });
         core.stats.callbacks_sent += batch.len() as u64;
         batch
@@ -914,15 +917,14 @@ impl Heap {
 
     /// Runs a callback that was taken out of its queue; says whether it returned.
     fn run(&mut self, taken: Taken) -> bool {
-        let kind = match taken.action {
-            Action::Notification(_) => FailureKind::Notification,
-            _ => FailureKind::Cleanup,
-        };
-        let callback = taken.action.into_callback().expect("the queue of callbacks holds callbacks");
+        let kind = if taken.class == Class::Notification { FailureKind::Notification } else { FailureKind::Cleanup };
+        let (id, label) = (taken.id, taken.label());
         let core = self.core();
         core.stats.callbacks_run += 1;
-        core.add_external(0, taken.details.external);
-        let failure = failures::catch(kind, taken.details.label, || callback.call(self, taken.id));
+        if taken.external() > 0 {
+            core.add_external(0, taken.external());
+        }
+        let failure = failures::catch(kind, label, || taken.callback.call(self, id));
         let returned = failure.is_none();
         let core = self.core();
         core.stats.callbacks_panicked += u64::from(!returned);
@@ -982,7 +984,7 @@ impl Heap {
             if taken.number > before {
                 if extra == options.max_extra {
                     report.truncated = true;
-                    drop_payload(taken.action, core);
+                    core.failures.record(failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback)));
                     break;
                 }
                 extra += 1;
@@ -1009,7 +1011,7 @@ impl Heap {
         core.retire_cursors();
         let mut from = 0;
         while let Some(taken) = core.finalizers.forget_one(&mut core.weak, &mut from) {
-            core.failures.record(failures::catch(FailureKind::Drop, taken.details.label, || drop(taken.action)));
+            core.failures.record(failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback)));
         }
         core.weak.clear();
         sweep::drop_everything(core);
@@ -1113,10 +1115,6 @@ impl Drop for Turn<'_> {
         // The heap may be another one by now, to which this means nothing.
         self.heap.core().follow_turn();
     }
-}
-
-fn drop_payload(action: Action, core: &mut Core) {
-    core.failures.record(failures::catch(FailureKind::Drop, None, || drop(action)));
 }
 
 impl Default for Heap {

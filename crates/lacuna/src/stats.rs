@@ -46,7 +46,8 @@ pub struct Stats {
     pub queued_notifications: usize,
     /// Guarded objects that wait to be taken.
     pub queued_guardians: usize,
-    /// How many collections ago the oldest cleanup or notification that waits was queued, the last one not counted.
+    /// How many collections ago the oldest cleanup or notification that waits was queued, the last one not counted. One
+    /// that was cancelled while it waited may count until the next drain.
     pub oldest_age_in_cycles: u64,
     /// Batches so far: collections that queued a cleanup or notification.
     pub batches: u64,

@@ -1,6 +1,7 @@
 //! The rules of finalization, one by one: guardians, cleanups, where and in which order callbacks run, and how it ends.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -1135,5 +1136,77 @@ fn trap_26_an_object_kept_by_the_one_that_goes_through_a_list_is_dead_after_it_m
         let alive = weak.iter().filter(|&&weak| !heap.is_dead(weak)).count();
         assert_eq!(alive, usize::from(current.is_some()), "at {position}, the one in hand and no other");
         current = weak.get(position + 1).and_then(|&weak| heap.upgrade(weak));
+    }
+}
+
+/// In whatever order objects die, and however many batches wait: the order of the queue is that of the rule.
+#[test]
+fn rule_12_the_order_holds_for_any_order_of_death_and_any_number_of_waiting_batches() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 20) as usize % below
+    };
+    for round in 0..60 {
+        let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+        let log = log();
+        let count = [5, 40, 1000][round % 3];
+        let mut objects: Vec<_> = (0..count).map(|id| Some(node(&mut heap, id as u32))).collect();
+        let owner = node(&mut heap, 0);
+        // Objects and the numbers of their registrations.
+        let mut registered = Vec::new();
+        for number in 0..count as u32 * 2 {
+            let index = next(count);
+            let object = objects[index].as_ref().unwrap();
+            let weak = heap.downgrade(object);
+            let told = |_: &mut Heap, _, (log, id): (Log, u32)| log.borrow_mut().push(id);
+            match next(4) {
+                0 => {
+                    heap.notify(weak, (log.clone(), number), told).unwrap();
+                }
+                1 => {
+                    heap.notify_owned(weak, &owner, (log.clone(), number), told).unwrap();
+                }
+                kind => {
+                    let id = heap.cleanup(object, (log.clone(), number), note).unwrap();
+                    if kind == 2 && next(8) == 0 {
+                        // Its entry is used again, so that the order of entries is not that of numbers.
+                        heap.cancel(id);
+                        continue;
+                    }
+                }
+            }
+            registered.push((index, number));
+        }
+        let mut expected_batches = Vec::new();
+        while objects.iter().any(Option::is_some) {
+            let mut dead = HashSet::new();
+            for _ in 0..1 + next(count) {
+                let index = next(count);
+                if objects[index].take().is_some() {
+                    dead.insert(index);
+                }
+            }
+            heap.collect();
+            let batch: HashSet<u32> =
+                registered.iter().filter(|(index, _)| dead.contains(index)).map(|&(_, number)| number).collect();
+            expected_batches.push(batch);
+            if next(3) == 0 {
+                heap.drain(Budget::unlimited().callbacks(next(50))).unwrap();
+            }
+        }
+        drain(&mut heap);
+        let ran = entries(&log);
+        assert_eq!(ran.len(), registered.len());
+        let mut rest = &ran[..];
+        for batch in expected_batches {
+            let (ours, others) = rest.split_at(batch.len());
+            assert_eq!(ours.iter().copied().collect::<HashSet<_>>(), batch);
+            // Newest first twice: cleanups, then notifications.
+            assert!(ours.windows(2).filter(|pair| pair[0] < pair[1]).count() <= 1, "{ours:?}");
+            rest = others;
+        }
     }
 }

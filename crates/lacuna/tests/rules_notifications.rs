@@ -672,3 +672,139 @@ fn trap_18_a_pause_that_queues_and_silences_thousands_uses_the_room_reserved_whe
     assert_eq!((stats.queued_notifications, stats.queued_cleanups, stats.notifications_silenced), (2000, 1000, 1000));
     drop(kept);
 }
+
+/// What a program knows of a registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Cleanup,
+    Notification { owner: Option<usize> },
+    Guardian,
+}
+
+/// What is reached from some objects.
+fn closure(edges: &[Vec<usize>], from: impl Iterator<Item = usize>) -> Vec<bool> {
+    let mut reached = vec![false; edges.len()];
+    let mut pending: Vec<usize> = from.collect();
+    while let Some(object) = pending.pop() {
+        if !std::mem::replace(&mut reached[object], true) {
+            pending.extend(&edges[object]);
+        }
+    }
+    reached
+}
+
+/// Random graphs and registrations, against the rules written down as sets.
+#[test]
+fn random_programs_queue_and_silence_what_the_rules_say() {
+    #[derive(Trace)]
+    struct Knot<'gc>(usize, GcCell<Option<Gc<'gc, Knot<'gc>>>>, GcCell<Option<Gc<'gc, Knot<'gc>>>>);
+    const OBJECTS: usize = 12;
+
+    let mut random = 0x1234_5678_9ABC_DEF1_u64;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 20) as usize % below
+    };
+    let mut total = [0; 4];
+    for round in 0..400 {
+        let config = Config::default().auto_drain(AutoDrain::Off).zeal(round % 4 == 0).collect_automatically(false);
+        let mut heap = Heap::with_config(config);
+        let log = log();
+        let edges: Vec<Vec<usize>> =
+            (0..OBJECTS).map(|_| (0..next(3)).map(|_| next(OBJECTS)).collect::<Vec<_>>()).collect();
+        let mut roots: Vec<Option<Root<Knot<'static>>>> = heap.enter(|cx| {
+            let knots: Vec<_> =
+                (0..OBJECTS).map(|id| cx.alloc(Knot(id, GcCell::default(), GcCell::default()))).collect();
+            for (id, targets) in edges.iter().enumerate() {
+                for (position, &target) in targets.iter().enumerate() {
+                    let knot = knots[id];
+                    match position {
+                        0 => knot.set(cx, |knot| &knot.1, Some(knots[target])),
+                        _ => knot.set(cx, |knot| &knot.2, Some(knots[target])),
+                    }
+                }
+            }
+            knots.iter().map(|knot| Some(knot.root(cx))).collect()
+        });
+        // Zeal would collect in the middle of a step; the objects are all rooted until then.
+        let mut armed: Vec<(usize, usize, Kind)> = Vec::new();
+        for number in 0..30 {
+            let (target, owner) = (next(OBJECTS), next(OBJECTS));
+            let root = roots[target].as_ref().unwrap();
+            let weak = heap.downgrade(root);
+            let payload = (log.clone(), number as u32);
+            let kind = match next(5) {
+                0 => {
+                    heap.cleanup(root, payload, note).unwrap();
+                    Kind::Cleanup
+                }
+                1 => {
+                    heap.notify(weak, payload, told).unwrap();
+                    Kind::Notification { owner: None }
+                }
+                2 if next(2) == 0 => {
+                    heap.guard(root, number).unwrap();
+                    Kind::Guardian
+                }
+                _ => {
+                    heap.notify_owned(weak, roots[owner].as_ref().unwrap(), payload, told).unwrap();
+                    Kind::Notification { owner: Some(owner) }
+                }
+            };
+            armed.push((number as usize, target, kind));
+        }
+        let (mut alive, mut silenced) = ([true; OBJECTS], 0);
+        while alive.contains(&true) {
+            for root in &mut roots {
+                root.take_if(|_| next(3) == 0);
+            }
+            // The rules, as sets.
+            let strong = closure(&edges, (0..OBJECTS).filter(|&id| roots[id].is_some()));
+            let unreachable = |id: usize| alive[id] && !strong[id];
+            let before = armed.len();
+            armed.retain(
+                |(_, _, kind)| !matches!(kind, Kind::Notification { owner: Some(owner) } if unreachable(*owner)),
+            );
+            silenced += before - armed.len();
+            let take = |armed: &mut Vec<(usize, usize, Kind)>, wanted: &dyn Fn(usize, Kind) -> bool| -> Vec<_> {
+                let taken: Vec<_> =
+                    armed.iter().rev().filter(|(_, target, kind)| wanted(*target, *kind)).copied().collect();
+                armed.retain(|(_, target, kind)| !wanted(*target, *kind));
+                taken
+            };
+            let guarded = take(&mut armed, &|target, kind| kind == Kind::Guardian && unreachable(target));
+            let told =
+                take(&mut armed, &|target, kind| matches!(kind, Kind::Notification { .. }) && unreachable(target));
+            let kept = closure(&edges, guarded.iter().map(|&(_, target, _)| target));
+            let dead = |id: usize| unreachable(id) && !kept[id];
+            let cleaned = take(&mut armed, &|target, kind| kind == Kind::Cleanup && dead(target));
+            alive = std::array::from_fn(|id| alive[id] && !dead(id));
+
+            heap.collect();
+            assert_eq!(heap.stats().notifications_silenced as usize, silenced);
+            assert_eq!(heap.stats().live_objects, alive.iter().filter(|&&alive| alive).count());
+            assert_eq!(heap.stats().armed, armed.len());
+            drain(&mut heap);
+            let expected: Vec<u32> = cleaned.iter().chain(&told).map(|&(number, ..)| number as u32).collect();
+            assert_eq!(entries(&log), expected, "round {round}");
+            for &(number, target, _) in &guarded {
+                let back = heap.next_guarded().unwrap();
+                assert_eq!(back.tag, number as u64);
+                let root: Root<Knot<'static>> = back.object.downcast().unwrap();
+                assert_eq!(heap.with(&root, |knot| knot.0), target);
+                if next(2) == 0 {
+                    roots[target] = Some(root);
+                }
+            }
+            assert!(heap.next_guarded().is_none());
+            heap.verify().unwrap();
+            for (sum, count) in total.iter_mut().zip([cleaned.len(), told.len(), guarded.len(), silenced]) {
+                *sum += count;
+            }
+        }
+        assert!(armed.is_empty());
+    }
+    assert!(total.iter().all(|&sum| sum > 400), "the programs show something of everything: {total:?}");
+}

@@ -214,10 +214,10 @@ impl Core {
         self.fast_below.set(if in_turn { 0 } else { LAST_GENERATION });
     }
 
-    /// How many collections ago the oldest callback that waits was queued, the last one not counted.
-    pub(crate) fn oldest_age(&self) -> u64 {
+    /// How many collections ago what waits was queued, the last one not counted; 0 if nothing waits.
+    pub(crate) fn age_of(&self, queued_in: Option<u32>) -> u64 {
         let age = |cycle| (self.stats.collections as u32).wrapping_sub(cycle).saturating_sub(1);
-        self.finalizers.oldest_queued_in().map_or(0, |cycle| u64::from(age(cycle)))
+        queued_in.map_or(0, |cycle| u64::from(age(cycle)))
     }
 
     /// Adds what a collection queued to the totals, and tells it what the program did since the one before.
@@ -251,7 +251,7 @@ impl Core {
             queued_cleanups: self.finalizers.queued(Class::Cleanup),
             queued_notifications: self.finalizers.queued(Class::Notification),
             queued_guardians: self.finalizers.queued(Class::Guardian),
-            oldest_age_in_cycles: self.oldest_age(),
+            oldest_age_in_cycles: self.age_of(self.finalizers.oldest_queued_in()),
             panics: self.failures.total,
             ..self.stats
         }

@@ -1,5 +1,5 @@
-//! The weak pass: which weak references die, and what is queued. It needs no memory: room for what it queues was made
-//! when it was registered, and the mark queue can do without growing.
+//! The weak pass: which weak references die, and what is queued. It needs no memory: queues are linked through the
+//! registrations, and the mark queue can do without growing.
 //!
 //! Before it, everything that roots and queued guardians lead to is marked. After it, unmarked means dead.
 
@@ -11,7 +11,6 @@ use crate::stats::CycleStats;
 
 /// Decides over all observed objects that were not reached.
 pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWork {
-    let before = core.finalizers.queue_lengths();
     let queued = [Class::Cleanup, Class::Guardian, Class::Notification].map(|class| core.finalizers.queued(class));
     let external = core.pacing.external;
     // Everything that is strongly reachable is marked once the values of ephemerons are.
@@ -34,7 +33,6 @@ pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWo
     stats.ephemerons_cleared = ephemerons::kill_unmarked(core, stats);
     stats.long_cleared = bury(core, cycle, stats);
     stats.short_cleared = stats.short_cleared.max(stats.long_cleared);
-    core.finalizers.order_batch(before);
 
     stats.cleanups_queued = core.finalizers.queued(Class::Cleanup) - queued[0];
     stats.guardians_queued = core.finalizers.queued(Class::Guardian) - queued[1];

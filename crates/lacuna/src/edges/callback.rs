@@ -108,6 +108,8 @@ struct Table {
     /// Moves the payload to the given place.
     into_payload: unsafe fn(*mut Words, *mut ()),
     payload: unsafe fn(*const Words) -> *const (),
+    /// Whether any thread may run or drop the callback.
+    send: bool,
 }
 
 /// A callback of any type that implements [`Call`].
@@ -119,23 +121,40 @@ pub(crate) struct Callback {
 trait Erased: Call + Sized {
     const INLINE: bool = size_of::<Self>() <= size_of::<Words>() && align_of::<Self>() <= align_of::<Words>();
 
-    const TABLE: &'static Table = &Table {
-        // SAFETY: [INV-CALL-1] the words hold a `Self`; `take` moves it out, and is called once.
-        call: |words, heap, id| unsafe { take::<Self>(words) }.call(heap, id),
-        // SAFETY: as above.
-        drop: |words| drop(unsafe { take::<Self>(words) }),
-        // SAFETY: as above.
-        list_edges: |words, list| unsafe { peek::<Self>(words) }.list_edges(list),
-        // SAFETY: as above; the caller gives a place for a `Self::Payload`.
-        into_payload: |words, place| unsafe {
-            place.cast::<Self::Payload>().write(take::<Self>(words).into_payload());
-        },
-        // SAFETY: as above.
-        payload: |words| ptr::from_ref(unsafe { peek::<Self>(words) }.payload()).cast(),
-    };
+    const TABLE: &'static Table = &table_of::<Self>(false);
+    /// `[INV-CALL-2]` Used for values only that are [`Send`].
+    const SEND_TABLE: &'static Table = &table_of::<Self>(true);
 }
 
 impl<T: Call> Erased for T {}
+
+const fn table_of<T: Call>(send: bool) -> Table {
+    Table {
+        // SAFETY: [INV-CALL-1] the words hold a `T`; `take` moves it out, and is called once.
+        call: |words, heap, id| unsafe { take::<T>(words) }.call(heap, id),
+        // SAFETY: as above.
+        drop: |words| drop(unsafe { take::<T>(words) }),
+        // SAFETY: as above.
+        list_edges: |words, list| unsafe { peek::<T>(words) }.list_edges(list),
+        // SAFETY: as above; the caller gives a place for a `T::Payload`.
+        into_payload: |words, place| unsafe {
+            place.cast::<T::Payload>().write(take::<T>(words).into_payload());
+        },
+        // SAFETY: as above.
+        payload: |words| ptr::from_ref(unsafe { peek::<T>(words) }.payload()).cast(),
+        send,
+    }
+}
+
+/// What stands for a number in the place of a callback. Nothing else has this table.
+static NUMBER: Table = Table {
+    call: |_, _, _| (),
+    drop: |_| (),
+    list_edges: |_, _| (),
+    into_payload: |_, _| unreachable!("a number has no payload"),
+    payload: |_| unreachable!("a number has no payload"),
+    send: false,
+};
 
 /// # Safety
 ///
@@ -178,6 +197,41 @@ fn try_box<T>() -> Option<Box<MaybeUninit<T>>> {
 impl Callback {
     /// A callback, or the value if there is no memory for it.
     pub(crate) fn new<T: Call>(value: T) -> Result<Self, T> {
+        Self::with_table(value, T::TABLE)
+    }
+
+    /// A callback that any thread may run or drop, or the value if there is no memory for it.
+    pub(crate) fn new_send<T: Call + Send>(value: T) -> Result<Self, T> {
+        Self::with_table(value, T::SEND_TABLE)
+    }
+
+    /// A number in the place of a callback.
+    pub(crate) fn number(number: u64) -> Self {
+        const { assert!(size_of::<Words>() >= size_of::<u64>()) };
+        let mut words: Words = [const { MaybeUninit::uninit() }; WORDS];
+        // SAFETY: the words have room for the number.
+        unsafe { words.as_mut_ptr().cast::<u64>().write_unaligned(number) };
+        Self { words, table: &NUMBER }
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn as_number(&self) -> Option<u64> {
+        // SAFETY: only numbers have this table, and their words hold one.
+        ptr::eq(self.table, &raw const NUMBER).then(|| unsafe { self.words.as_ptr().cast::<u64>().read_unaligned() })
+    }
+
+    /// Whether any thread may run or drop the callback.
+    pub(crate) fn is_send(&self) -> bool {
+        self.table.send
+    }
+
+    /// The callback, for another thread.
+    pub(crate) fn into_send(self) -> Option<SendCallback> {
+        self.is_send().then(|| SendCallback(self))
+    }
+
+    /// The table is one of those of `T`.
+    fn with_table<T: Call>(value: T, table: &'static Table) -> Result<Self, T> {
         let mut words: Words = [const { MaybeUninit::uninit() }; WORDS];
         if T::INLINE {
             // SAFETY: the value fits into the words, which are aligned for it.
@@ -188,7 +242,7 @@ impl Callback {
             // SAFETY: a box is one word.
             unsafe { words.as_mut_ptr().cast::<Box<T>>().write(boxed) };
         }
-        Ok(Self { words, table: T::TABLE })
+        Ok(Self { words, table })
     }
 
     /// Runs the callback.
@@ -230,29 +284,16 @@ impl Callback {
 
 /// A callback that any thread may run or drop.
 ///
-/// `[INV-CALL-2]` Its words hold a value of a type that is [`Send`].
+/// `[INV-CALL-2]` Its table says that it may be sent, so its words hold a value that is [`Send`].
 pub(crate) struct SendCallback(Callback);
 
 // SAFETY: [INV-CALL-2], and the table is a constant.
 unsafe impl Send for SendCallback {}
 
 impl SendCallback {
-    /// As [`Callback::new`].
-    pub(crate) fn new<T: Call + Send>(value: T) -> Result<Self, T> {
-        Callback::new(value).map(Self)
-    }
-
     /// Runs the callback, which gets to see no heap.
     pub(crate) fn call(self, id: RegistrationId) {
         self.0.call(&mut (), id);
-    }
-
-    pub(crate) fn as_callback(&self) -> &Callback {
-        &self.0
-    }
-
-    pub(crate) fn into_callback(self) -> Callback {
-        self.0
     }
 }
 
@@ -296,5 +337,16 @@ mod tests {
         check("text".to_string());
         check([1_u128; 9]);
         check((String::new(), 1_u8));
+    }
+
+    #[test]
+    fn a_number_is_told_from_callbacks_and_only_what_was_made_to_be_sent_can_be() {
+        assert_eq!(Callback::number(u64::MAX - 1).as_number(), Some(u64::MAX - 1));
+        assert!(!Callback::number(7).is_send());
+        let value = || WithFunction { function: |_: &mut u8, _: u64| (), payload: 7_u64 };
+        let plain = Callback::new(value()).unwrap_or_else(|_| panic!("there is memory"));
+        assert!(plain.as_number().is_none() && plain.into_send().is_none());
+        let sent = Callback::new_send(value()).unwrap_or_else(|_| panic!("there is memory"));
+        assert!(sent.as_number().is_none() && sent.into_send().is_some());
     }
 }

@@ -16,16 +16,15 @@
 //! leaves its target and waits for its payload to be dropped, outside of the pause.
 //!
 //! - `[INV-FIN-1]` An armed registration is in the list of its target's slot, and nowhere else.
-//! - `[INV-FIN-2]` Each queue has room for every registration that is armed beside what is queued, so that a pause
-//!   never allocates. The list of silenced registrations needs no room but theirs.
+//! - `[INV-FIN-2]` A registration that is queued or silenced is in one list, which is linked through the table, so that a
+//!   pause never allocates.
 //! - `[INV-FIN-3]` The slot of a queued guardian is that of a live object: queued guardians are roots.
 //! - `[INV-FIN-4]` An ownership exists exactly as long as its notification is armed, and each knows the other.
 
-use alloc::collections::VecDeque;
-
-use super::callback::{Callback, SendCallback};
 use hashbrown::HashMap;
 
+use super::callback::Callback;
+use super::queue::Queue;
 use super::weak::{NONE, SlotIndex, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::table::Table;
@@ -38,85 +37,162 @@ pub(crate) struct RegistrationId {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+pub(crate) enum State {
     Free,
     Armed,
     Queued,
+    /// It was taken out of the table while it was queued. Its entry leaves the queue when its turn comes.
+    Spent,
     /// Waits for its payload to be dropped.
     Silenced,
 }
 
-/// What happens when the target becomes unreachable.
-pub(crate) enum Action {
-    /// The callback gets its payload once the target is gone.
-    Cleanup(Callback),
-    /// Likewise, and another thread may call it.
-    SendCleanup(SendCallback),
-    /// The target is handed back.
-    Guardian { tag: u64 },
-    /// The callback gets its payload once the target's short weak references are dead.
-    Notification(Callback),
-    /// The target owns the notification of this index, which is silenced.
-    Ownership { notification: u32 },
-}
-
-impl Action {
-    fn class(&self) -> Class {
-        match self {
-            Self::Cleanup(_) | Self::SendCleanup(_) => Class::Cleanup,
-            Self::Guardian { .. } => Class::Guardian,
-            Self::Notification(_) => Class::Notification,
-            Self::Ownership { .. } => Class::Ownership,
-        }
-    }
-
-    fn callback(&self) -> Option<&Callback> {
-        match self {
-            Self::Cleanup(callback) | Self::Notification(callback) => Some(callback),
-            Self::SendCleanup(callback) => Some(callback.as_callback()),
-            Self::Guardian { .. } | Self::Ownership { .. } => None,
-        }
-    }
-
-    /// What is called, if anything is.
-    pub(crate) fn into_callback(self) -> Option<Callback> {
-        match self {
-            Self::Cleanup(callback) | Self::Notification(callback) => Some(callback),
-            Self::SendCleanup(callback) => Some(callback.into_callback()),
-            Self::Guardian { .. } | Self::Ownership { .. } => None,
-        }
-    }
-}
-
-/// What kind of registration it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What happens when the target becomes unreachable. In the order in which a batch runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Class {
+    /// The callback gets its payload once the target is gone.
     Cleanup,
-    Guardian,
+    /// The callback gets its payload once the target's short weak references are dead.
     Notification,
+    /// The target is handed back, with a number, the tag.
+    Guardian,
+    /// The target owns the notification of the index that the number says, which is silenced.
     Ownership,
 }
 
 const CLASSES: usize = 4;
 
-struct Registration {
-    action: Option<Action>,
-    /// Orders all registrations of the heap by age.
-    number: u64,
+/// One entry of the table. There may be millions, and touching fresh memory is what they cost most.
+pub(crate) struct Registration {
+    /// What is called, or the number in its place; `None` if the entry is free or spent.
+    callback: Option<Callback>,
+    /// See [`Tags`].
+    tags: Tags,
     generation: u32,
     /// The target's slot, while armed; of a guardian also while queued.
     slot: SlotIndex,
-    /// Neighbours in the list of the slot: the next is older.
+    /// The newer neighbour in the list of the slot, while armed. The collection that queued it, modulo 2³², after that.
     previous: u32,
-    next: u32,
-    /// The collection that queued it, modulo 2³².
-    queued_in: u32,
-    state: State,
-    /// Whether there are [`Details`] of it.
-    detailed: bool,
+    /// The older neighbour in the list of the slot, while armed; then the next of whatever list it is in.
+    pub(super) next: u32,
 }
 
-const _: () = assert!(size_of::<Registration>() <= 64);
+const _: () = assert!(size_of::<Registration>() <= 48);
+
+/// In one word: the number that orders all registrations of the heap by age, class and state, and whether there are
+/// [`Details`].
+#[derive(Clone, Copy)]
+struct Tags(u64);
+
+impl Tags {
+    /// The lowest bit of the number.
+    const NUMBER: u32 = 8;
+    /// The greatest number.
+    const NEWEST: u64 = u64::MAX >> Self::NUMBER;
+    const DETAILED: u64 = 1 << 7;
+
+    fn new(number: u64, class: Class, state: State) -> Self {
+        Self(number << Self::NUMBER | (class as u64) << 3 | state as u64)
+    }
+
+    fn number(self) -> u64 {
+        self.0 >> Self::NUMBER
+    }
+
+    fn class(self) -> Class {
+        match self.0 >> 3 & 3 {
+            0 => Class::Cleanup,
+            1 => Class::Notification,
+            2 => Class::Guardian,
+            _ => Class::Ownership,
+        }
+    }
+
+    fn state(self) -> State {
+        match self.0 & 7 {
+            0 => State::Free,
+            1 => State::Armed,
+            2 => State::Queued,
+            3 => State::Spent,
+            _ => State::Silenced,
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.0 = self.0 & !7 | state as u64;
+    }
+
+    fn detailed(self) -> bool {
+        self.0 & Self::DETAILED != 0
+    }
+
+    fn set_detailed(&mut self) {
+        self.0 |= Self::DETAILED;
+    }
+}
+
+/// What orders queued registrations: less comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Order {
+    batch: u32,
+    /// The class, and below it the number, the newest first.
+    turn: u64,
+}
+
+impl Registration {
+    /// Says that a collection has queued it.
+    #[inline]
+    fn queue(&mut self, cycle: u32) {
+        self.tags.set_state(State::Queued);
+        self.previous = cycle;
+    }
+
+    /// See [`Finalizers::spend`].
+    #[inline]
+    fn spend(&mut self, index: u32, details: &mut HashMap<u32, Details>) -> Taken {
+        let id = RegistrationId { index, generation: self.generation };
+        let tags = self.tags;
+        self.tags = Tags::new(0, tags.class(), State::Spent);
+        self.generation += 1;
+        Taken {
+            id,
+            class: tags.class(),
+            slot: self.slot,
+            callback: self.callback.take().expect("a registration in use has a callback or number"),
+            details: if tags.detailed() { details.remove(&index) } else { None },
+            number: tags.number(),
+        }
+    }
+
+    /// See [`Finalizers::free`].
+    #[inline]
+    fn free(&mut self, index: u32, first_free: &mut Option<u32>) {
+        self.tags.set_state(State::Free);
+        if self.generation < LAST_GENERATION {
+            self.next = first_free.replace(index).unwrap_or(NONE);
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        matches!(self.tags.state(), State::Armed | State::Queued)
+    }
+
+    /// Whether it was taken out of the table while it was queued.
+    pub(super) fn is_spent(&self) -> bool {
+        self.tags.state() == State::Spent
+    }
+
+    /// The collection that queued it, modulo 2³².
+    pub(super) fn queued_in(&self) -> u32 {
+        self.previous
+    }
+
+    /// What orders queued registrations: batch by batch, by class, the newest first.
+    #[inline]
+    pub(super) fn order(&self) -> Order {
+        Order { batch: self.queued_in(), turn: (self.tags.class() as u64) << 56 | (Tags::NEWEST - self.tags.number()) }
+    }
+}
 
 /// What few registrations have.
 #[derive(Clone, Copy, Default)]
@@ -129,48 +205,24 @@ pub(crate) struct Details {
     ownership: Option<u32>,
 }
 
-/// A place in a queue. Has what orders its registration, so that ordering a batch looks at the queue only.
-struct Queued {
-    /// The number of the registration, with [`CLEANUP_FIRST`] set for cleanups.
-    order: u64,
-    id: RegistrationId,
-}
-
-/// Within a batch cleanups come before notifications.
-const CLEANUP_FIRST: u64 = 1 << 63;
-
 /// A registration that was taken out of the table.
 pub(crate) struct Taken {
     pub(crate) id: RegistrationId,
+    pub(crate) class: Class,
     pub(crate) slot: SlotIndex,
-    pub(crate) action: Action,
-    pub(crate) details: Details,
+    pub(crate) callback: Callback,
+    details: Option<Details>,
     /// Orders all registrations of the heap by age.
     pub(crate) number: u64,
 }
 
-impl Registration {
-    fn is_pending(&self) -> bool {
-        matches!(self.state, State::Armed | State::Queued)
+impl Taken {
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        self.details.and_then(|details| details.label)
     }
 
-    fn class(&self) -> Class {
-        self.action.as_ref().expect("a registration in use has an action").class()
-    }
-
-    /// An entry that is not in use.
-    fn free(generation: u32) -> Self {
-        Self {
-            action: None,
-            number: 0,
-            generation,
-            slot: NONE,
-            previous: NONE,
-            next: NONE,
-            queued_in: 0,
-            state: State::Free,
-            detailed: false,
-        }
+    pub(crate) fn external(&self) -> usize {
+        self.details.map_or(0, |details| details.external)
     }
 }
 
@@ -187,19 +239,18 @@ pub(crate) struct Finalizers {
     registrations: Table<Registration>,
     /// By index of the registration.
     details: HashMap<u32, Details>,
-    free: u32,
+    first_free: Option<u32>,
     in_use: usize,
     /// By [`Class`].
     armed: [usize; CLASSES],
     /// By [`Class`].
     queued: [usize; CLASSES],
     numbers: u64,
-    /// Cleanups and notifications to be called. May name registrations that were cancelled since.
-    callbacks: VecDeque<Queued>,
-    /// Guardians whose targets were unreachable. May name registrations that were taken back since.
-    guardians: VecDeque<Queued>,
-    /// The first of the silenced notifications, linked by `next`, or [`NONE`]; means nothing while there is none.
-    first_silenced: u32,
+    /// Cleanups and notifications to be called.
+    callbacks: Queue,
+    /// Guardians whose targets were unreachable.
+    guardians: Queue,
+    first_silenced: Option<u32>,
     silenced: usize,
     /// The generation that an entry starts with which was never used before.
     start: u32,
@@ -213,32 +264,37 @@ impl Finalizers {
         &mut self,
         slots: &mut WeakSlots,
         slot: SlotIndex,
-        action: Action,
-    ) -> Result<RegistrationId, (Exhausted, Action)> {
-        if self.make_room(&action).is_err() || slots.extend(slot).is_err() {
-            return Err((Exhausted::System, action));
+        class: Class,
+        callback: Callback,
+    ) -> Result<RegistrationId, (Exhausted, Callback)> {
+        let Ok(extension) = slots.extend(slot) else { return Err((Exhausted::System, callback)) };
+        if self.first_free.is_none()
+            && let Err(reason) = self.registrations.reserve()
+        {
+            return Err((reason, callback));
         }
-        self.armed[action.class() as usize] += 1;
-        let index = if self.in_use < self.registrations.length() as usize && self.free != NONE {
-            let index = self.free;
-            self.free = self.registrations[index].next;
-            index
-        } else {
-            self.registrations.push_reserved(Registration::free(self.start))
-        };
+        let index = self.first_free.unwrap_or(self.registrations.length());
+        self.armed[class as usize] += 1;
         self.in_use += 1;
         self.numbers += 1;
-        let next = slots.registrations(slot);
-        slots.set_registrations(slot, index);
-        let registration = &mut self.registrations[index];
-        let generation = registration.generation;
-        *registration = Registration {
-            action: Some(action),
-            number: self.numbers,
+        let next = slots.put_registration(extension, index);
+        let armed = |generation| Registration {
+            callback: Some(callback),
+            tags: Tags::new(self.numbers, class, State::Armed),
+            generation,
             slot,
+            previous: NONE,
             next,
-            state: State::Armed,
-            ..Registration::free(generation)
+        };
+        let generation = if self.first_free.is_some() {
+            let free = &mut self.registrations[index];
+            self.first_free = (free.next != NONE).then_some(free.next);
+            let generation = free.generation;
+            *free = armed(generation);
+            generation
+        } else {
+            self.registrations.push_reserved(armed(self.start));
+            self.start
         };
         if next != NONE {
             self.registrations[next].previous = index;
@@ -252,20 +308,20 @@ impl Finalizers {
         slots: &mut WeakSlots,
         slot: SlotIndex,
         owner: SlotIndex,
-        action: Action,
-    ) -> Result<RegistrationId, (Exhausted, Action)> {
+        callback: Callback,
+    ) -> Result<RegistrationId, (Exhausted, Callback)> {
         if self.details.try_reserve(1).is_err() {
-            return Err((Exhausted::System, action));
+            return Err((Exhausted::System, callback));
         }
-        let ownership = match self.register(slots, owner, Action::Ownership { notification: NONE }) {
+        let ownership = match self.register(slots, owner, Class::Ownership, Callback::number(u64::from(NONE))) {
             Ok(ownership) => ownership,
-            Err((reason, _)) => return Err((reason, action)),
+            Err((reason, _)) => return Err((reason, callback)),
         };
-        match self.register(slots, slot, action) {
+        match self.register(slots, slot, Class::Notification, callback) {
             Ok(id) => {
                 // [INV-FIN-4]
-                self.registrations[ownership.index].action = Some(Action::Ownership { notification: id.index });
-                self.registrations[id.index].detailed = true;
+                self.registrations[ownership.index].callback = Some(Callback::number(u64::from(id.index)));
+                self.registrations[id.index].tags.set_detailed();
                 self.details.insert(id.index, Details { ownership: Some(ownership.index), ..Details::default() });
                 Ok(id)
             }
@@ -276,30 +332,8 @@ impl Finalizers {
         }
     }
 
-    /// `[INV-FIN-2]`
-    fn make_room(&mut self, action: &Action) -> Result<(), Exhausted> {
-        if self.registrations.length() == 0 {
-            self.free = NONE;
-        }
-        self.registrations.reserve()?;
-        match action.class() {
-            Class::Cleanup | Class::Notification => {
-                let armed = self.armed[Class::Cleanup as usize] + self.armed[Class::Notification as usize];
-                self.callbacks.try_reserve(armed + 1)
-            }
-            Class::Guardian => self.guardians.try_reserve(self.armed[Class::Guardian as usize] + 1),
-            Class::Ownership => Ok(()),
-        }
-        .map_err(|_| Exhausted::System)
-    }
-
     fn get(&self, id: RegistrationId) -> Option<&Registration> {
         let registration = self.registrations.get(id.index)?;
-        (registration.generation == id.generation && registration.is_pending()).then_some(registration)
-    }
-
-    fn get_mut(&mut self, id: RegistrationId) -> Option<&mut Registration> {
-        let registration = self.registrations.get_mut(id.index)?;
         (registration.generation == id.generation && registration.is_pending()).then_some(registration)
     }
 
@@ -310,12 +344,16 @@ impl Finalizers {
 
     /// The callback of a pending cleanup or notification.
     pub(crate) fn callback(&self, id: RegistrationId) -> Option<&Callback> {
-        self.get(id)?.action.as_ref()?.callback()
+        self.get(id)?.callback.as_ref()
     }
 
     /// Changes the details of a pending registration; says what they were before.
     pub(crate) fn change_details(&mut self, id: RegistrationId, change: impl FnOnce(&mut Details)) -> Option<Details> {
-        self.get_mut(id)?.detailed = true;
+        let registration = self.registrations.get_mut(id.index)?;
+        if registration.generation != id.generation || !registration.is_pending() {
+            return None;
+        }
+        registration.tags.set_detailed();
         let details = self.details.entry(id.index).or_default();
         let before = *details;
         change(details);
@@ -324,22 +362,26 @@ impl Finalizers {
 
     /// Takes a pending registration out, whether armed or queued.
     pub(crate) fn take(&mut self, slots: &mut WeakSlots, id: RegistrationId) -> Option<Taken> {
-        let registration = self.get(id)?;
-        if registration.state == State::Armed {
-            self.disown(slots, id.index);
-            self.unlink(slots, id.index);
-        } else {
-            // The queue's entry stays and is skipped when its turn comes.
-            self.queued[registration.class() as usize] -= 1;
+        match self.get(id)?.tags.state() {
+            State::Armed => {
+                self.disown(slots, id.index);
+                self.unlink(slots, id.index);
+                let taken = self.spend(id.index);
+                self.free(id.index);
+                Some(taken)
+            }
+            _ => {
+                let taken = self.spend(id.index);
+                self.queued[taken.class as usize] -= 1;
+                Some(taken)
+            }
         }
-        Some(self.release(id.index))
     }
 
     /// Takes an armed registration out of the list of its slot.
     fn unlink(&mut self, slots: &mut WeakSlots, index: u32) {
-        let registration = &self.registrations[index];
-        self.armed[registration.class() as usize] -= 1;
-        let Registration { previous, next, slot, .. } = *registration;
+        let Registration { previous, next, slot, tags, .. } = self.registrations[index];
+        self.armed[tags.class() as usize] -= 1;
         if previous == NONE {
             slots.set_registrations(slot, next);
         } else {
@@ -352,39 +394,25 @@ impl Finalizers {
 
     /// Ends the ownership of a registration that is about to be armed no more. `[INV-FIN-4]`
     fn disown(&mut self, slots: &mut WeakSlots, index: u32) {
-        if self.registrations[index].detailed
+        if self.registrations[index].tags.detailed()
             && let Some(details) = self.details.get_mut(&index)
             && let Some(ownership) = details.ownership.take()
         {
             self.unlink(slots, ownership);
-            self.release(ownership);
+            self.spend(ownership);
+            self.free(ownership);
         }
     }
 
-    fn release(&mut self, index: u32) -> Taken {
-        let registration = &mut self.registrations[index];
-        let taken = Taken {
-            id: RegistrationId { index, generation: registration.generation },
-            slot: registration.slot,
-            action: registration.action.take().expect("a registration in use has an action"),
-            details: if registration.detailed {
-                self.details.remove(&index).unwrap_or_default()
-            } else {
-                Details::default()
-            },
-            number: registration.number,
-        };
-        registration.detailed = false;
-        registration.state = State::Free;
-        registration.generation += 1;
+    /// Takes what a registration has, and makes its ids invalid. Its entry stays in the queue that it may be in.
+    fn spend(&mut self, index: u32) -> Taken {
         self.in_use -= 1;
-        if registration.generation < LAST_GENERATION {
-            registration.next = self.free;
-            self.free = index;
-        } else {
-            self.in_use += 1;
-        }
-        taken
+        self.registrations[index].spend(index, &mut self.details)
+    }
+
+    /// Makes a spent entry, which is in no list any more, free for another registration.
+    fn free(&mut self, index: u32) {
+        self.registrations[index].free(index, &mut self.first_free);
     }
 
     /// Whether any guardian is armed: if not, a pause has fewer steps.
@@ -401,9 +429,12 @@ impl Finalizers {
     pub(crate) fn silence_owned(&mut self, slots: &mut WeakSlots, slot: SlotIndex) {
         let mut next = slots.registrations(slot);
         while next != NONE {
-            let index = next;
-            next = self.registrations[index].next;
-            let Some(Action::Ownership { notification }) = self.registrations[index].action else { continue };
+            let registration = &self.registrations[next];
+            next = registration.next;
+            if registration.tags.class() != Class::Ownership {
+                continue;
+            }
+            let notification = registration.callback.as_ref().and_then(Callback::as_number).unwrap_or_default() as u32;
             if next == notification {
                 // An object may own a notification on itself.
                 next = self.registrations[notification].next;
@@ -411,9 +442,9 @@ impl Finalizers {
             self.disown(slots, notification);
             self.unlink(slots, notification);
             let registration = &mut self.registrations[notification];
-            registration.state = State::Silenced;
-            registration.next = if self.silenced == 0 { NONE } else { self.first_silenced };
-            self.first_silenced = notification;
+            registration.tags.set_state(State::Silenced);
+            registration.next = self.first_silenced.unwrap_or(NONE);
+            self.first_silenced = Some(notification);
             self.silenced += 1;
         }
     }
@@ -425,13 +456,13 @@ impl Finalizers {
 
     /// The next silenced notification, taken out.
     pub(crate) fn next_silenced(&mut self) -> Option<Taken> {
-        if self.silenced == 0 {
-            return None;
-        }
-        let index = self.first_silenced;
+        let index = self.first_silenced?;
+        let next = self.registrations[index].next;
+        self.first_silenced = (next != NONE).then_some(next);
         self.silenced -= 1;
-        self.first_silenced = self.registrations[index].next;
-        Some(self.release(index))
+        let taken = self.spend(index);
+        self.free(index);
+        Some(taken)
     }
 
     /// Queues the guardians among the registrations of an unreachable object.
@@ -451,119 +482,131 @@ impl Finalizers {
         while next != NONE {
             let index = next;
             next = self.registrations[index].next;
-            if self.registrations[index].class() == class {
+            if self.registrations[index].tags.class() == class {
                 self.unlink(slots, index);
                 self.queue(slots, index, cycle);
             }
         }
     }
 
-    /// Queues the cleanups and notifications of a dead object, the only registrations that it can still have.
+    /// Queues the cleanups and notifications of a dead object, the only registrations that it can still have. Returns the
+    /// external bytes that it held.
     pub(crate) fn queue_callbacks(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u32) -> usize {
         let mut external = 0_usize;
-        let mut next = slots.registrations(slot);
-        if next == NONE {
-            return 0;
-        }
-        slots.set_registrations(slot, NONE);
+        let mut next = slots.take_registrations(slot);
         while next != NONE {
             let index = next;
             let registration = &mut self.registrations[index];
             next = registration.next;
-            if registration.detailed
-                && let Some(details) = self.details.get_mut(&index)
-            {
-                external = external.saturating_add(core::mem::take(&mut details.external));
+            let class = registration.tags.class();
+            self.armed[class as usize] -= 1;
+            if registration.tags.detailed() {
+                external = external.saturating_add(self.take_external(index));
+                self.queue(slots, index, cycle);
+            } else {
+                registration.queue(cycle);
+                self.queued[class as usize] += 1;
+                self.callbacks.push(registration, index);
             }
-            self.armed[self.registrations[index].class() as usize] -= 1;
-            self.queue(slots, index, cycle);
         }
         external
     }
 
-    /// Puts a registration that left its target's list at the end of its queue.
+    #[cold]
+    fn take_external(&mut self, index: u32) -> usize {
+        self.details.get_mut(&index).map_or(0, |details| core::mem::take(&mut details.external))
+    }
+
+    /// Puts a registration that left its target's list into its queue.
     fn queue(&mut self, slots: &mut WeakSlots, index: u32, cycle: u32) {
         self.disown(slots, index);
         let registration = &mut self.registrations[index];
-        registration.state = State::Queued;
-        registration.queued_in = cycle;
-        let class = registration.class();
-        let first = if class == Class::Cleanup { CLEANUP_FIRST } else { 0 };
-        let id = RegistrationId { index, generation: registration.generation };
-        let queued = Queued { order: registration.number | first, id };
+        registration.queue(cycle);
+        let class = registration.tags.class();
         self.queued[class as usize] += 1;
-        if class == Class::Guardian {
-            self.guardians.push_back(queued);
-        } else {
-            self.callbacks.push_back(queued);
-        }
-    }
-
-    /// Entries of both queues, to tell a batch from what was queued before.
-    pub(crate) fn queue_lengths(&self) -> (usize, usize) {
-        (self.guardians.len(), self.callbacks.len())
-    }
-
-    /// Puts what was queued beyond these lengths in order: cleanups first, and the newest registration first.
-    pub(crate) fn order_batch(&mut self, (guardians, callbacks): (usize, usize)) {
-        let newest_first = |queued: &Queued| core::cmp::Reverse(queued.order);
-        self.guardians.make_contiguous()[guardians..].sort_unstable_by_key(newest_first);
-        self.callbacks.make_contiguous()[callbacks..].sort_unstable_by_key(newest_first);
+        let queue = if class == Class::Guardian { &mut self.guardians } else { &mut self.callbacks };
+        queue.push(registration, index);
     }
 
     /// The slots of queued guardians' targets.
     pub(crate) fn guarded_slots(&self) -> impl Iterator<Item = SlotIndex> {
-        self.guardians.iter().filter_map(|queued| self.get(queued.id)).map(|registration| registration.slot)
+        let registrations = self.guardians.iter(&self.registrations);
+        registrations.filter(|registration| !registration.is_spent()).map(|registration| registration.slot)
+    }
+
+    /// Frees the entries at the beginning of the queue of callbacks that were taken out since; returns the first that was
+    /// not.
+    fn skip_spent(&mut self) -> Option<&Registration> {
+        loop {
+            let index = self.callbacks.first(&mut self.registrations)?;
+            if !self.registrations[index].is_spent() {
+                return Some(&self.registrations[index]);
+            }
+            self.callbacks.advance(&self.registrations[index]);
+            self.free(index);
+        }
+    }
+
+    /// The collection that queued the next callback, modulo 2³².
+    pub(crate) fn next_queued_in(&mut self) -> Option<u32> {
+        self.skip_spent().map(Registration::queued_in)
     }
 
     /// The next queued cleanup or notification, taken out.
+    #[inline]
     pub(crate) fn next_callback(&mut self) -> Option<Taken> {
+        self.next(false)
+    }
+
+    /// The next queued guardian, taken out.
+    pub(crate) fn next_guardian(&mut self) -> Option<Taken> {
+        self.next(true)
+    }
+
+    #[inline(always)]
+    fn next(&mut self, guardian: bool) -> Option<Taken> {
+        let Self { registrations, details, first_free, .. } = self;
+        let queue = if guardian { &mut self.guardians } else { &mut self.callbacks };
         loop {
-            let id = self.callbacks.pop_front()?.id;
-            if let Some(registration) = self.get(id) {
-                self.queued[registration.class() as usize] -= 1;
-                return Some(self.release(id.index));
+            let index = queue.first(registrations)?;
+            let registration = &mut registrations[index];
+            queue.advance(registration);
+            let taken = (!registration.is_spent()).then(|| registration.spend(index, details));
+            registration.free(index, first_free);
+            if let Some(taken) = taken {
+                self.in_use -= 1;
+                self.queued[taken.class as usize] -= 1;
+                return Some(taken);
             }
         }
     }
 
     /// Takes up to `limit` queued cleanups out that another thread may call, in the order of the queue.
     pub(crate) fn take_sendable(&mut self, limit: usize, mut take: impl FnMut(Taken)) {
-        let mut taken = 0;
-        for position in 0..self.callbacks.len() {
-            if taken == limit {
-                break;
-            }
-            let id = self.callbacks[position].id;
-            let Some(registration) = self.get(id) else { continue };
-            if matches!(registration.action, Some(Action::SendCleanup(_))) {
-                self.queued[Class::Cleanup as usize] -= 1;
-                taken += 1;
-                take(self.release(id.index));
+        let mut left = limit;
+        self.callbacks.order(&mut self.registrations);
+        let mut next = self.callbacks.first_ordered();
+        while left > 0
+            && let Some(index) = next
+        {
+            let registration = &self.registrations[index];
+            next = (registration.next != NONE).then_some(registration.next);
+            if registration.callback.as_ref().is_some_and(Callback::is_send) {
+                let taken = self.spend(index);
+                self.queued[taken.class as usize] -= 1;
+                left -= 1;
+                take(taken);
             }
         }
         // What was taken is not passed over again.
-        while self.callbacks.front().is_some_and(|queued| self.get(queued.id).is_none()) {
-            self.callbacks.pop_front();
-        }
-    }
-
-    /// The next queued guardian, taken out.
-    pub(crate) fn next_guardian(&mut self) -> Option<Taken> {
-        loop {
-            let id = self.guardians.pop_front()?.id;
-            if self.get(id).is_some() {
-                self.queued[Class::Guardian as usize] -= 1;
-                return Some(self.release(id.index));
-            }
-        }
+        self.skip_spent();
     }
 
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.
     pub(crate) fn next_at_shutdown(&mut self, slots: &mut WeakSlots) -> Option<Taken> {
         let pending = |index: &u32| self.registrations[*index].is_pending();
         let marked = self.details.iter().filter(|(index, details)| details.at_shutdown && pending(index));
-        let index = marked.map(|(&index, _)| index).max_by_key(|&index| self.registrations[index].number)?;
+        let index = marked.map(|(&index, _)| index).max_by_key(|&index| self.registrations[index].tags.number())?;
         let id = RegistrationId { index, generation: self.registrations[index].generation };
         self.take(slots, id)
     }
@@ -588,23 +631,27 @@ impl Finalizers {
         self.armed.iter().sum::<usize>() - self.armed[Class::Ownership as usize]
     }
 
-    /// The collection that queued the oldest callback that waits.
+    /// The collection that queued the oldest callback that waits. One that was taken out of the queue since may count
+    /// until the next drain.
     pub(crate) fn oldest_queued_in(&self) -> Option<u32> {
-        self.callbacks.iter().find_map(|queued| self.get(queued.id)).map(|registration| registration.queued_in)
+        if self.queued_callbacks() > 0 { self.callbacks.oldest(&self.registrations) } else { None }
     }
 
-    /// Bytes of the tables and queues.
+    /// Bytes of the table.
     pub(crate) fn bytes(&self) -> usize {
-        self.registrations.bytes() + (self.callbacks.capacity() + self.guardians.capacity()) * size_of::<Queued>()
+        self.registrations.bytes()
     }
 
     /// The callbacks of armed cleanups and notifications.
     pub(crate) fn armed_callbacks(&self) -> impl Iterator<Item = ArmedCallback<'_>> {
-        let armed = |(_, registration): &(usize, &Registration)| registration.state == State::Armed;
-        self.registrations.iter().enumerate().filter(armed).filter_map(|(index, registration)| {
-            let callback = registration.action.as_ref()?.callback()?;
+        self.registrations.iter().enumerate().filter_map(|(index, registration)| {
+            let tags = registration.tags;
+            if tags.state() != State::Armed || !matches!(tags.class(), Class::Cleanup | Class::Notification) {
+                return None;
+            }
             let details = self.details.get(&(index as u32)).copied().unwrap_or_default();
             let owner = details.ownership.map(|ownership| self.registrations[ownership].slot);
+            let callback = registration.callback.as_ref()?;
             Some(ArmedCallback { target: registration.slot, owner, label: details.label, callback })
         })
     }
@@ -615,7 +662,9 @@ impl Finalizers {
             return;
         }
         let start = self.registrations.iter().map(|registration| registration.generation).max().unwrap_or(self.start);
-        *self = Self { start, numbers: self.numbers, free: NONE, ..Self::default() };
+        if start < LAST_GENERATION {
+            *self = Self { start, numbers: self.numbers, ..Self::default() };
+        }
     }
 
     /// Forgets a registration of those that are left, without running anything; `None` if none is left.
@@ -623,11 +672,12 @@ impl Finalizers {
         if let Some(taken) = self.next_silenced() {
             return Some(taken);
         }
-        while *from < self.registrations.length() {
-            let id = RegistrationId { index: *from, generation: self.registrations[*from].generation };
+        while self.in_use > 0 && *from < self.registrations.length() {
+            let registration = &self.registrations[*from];
+            let id = RegistrationId { index: *from, generation: registration.generation };
             *from += 1;
             // An ownership goes with its notification.
-            if self.get(id).is_some_and(|registration| registration.class() != Class::Ownership) {
+            if registration.is_pending() && registration.tags.class() != Class::Ownership {
                 return self.take(slots, id);
             }
         }

@@ -2,5 +2,6 @@
 
 pub(crate) mod callback;
 pub(crate) mod finalizers;
+mod queue;
 pub(crate) mod roots;
 pub(crate) mod weak;

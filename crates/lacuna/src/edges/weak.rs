@@ -165,11 +165,27 @@ impl WeakSlots {
         self.extensions[extension].registrations = newest;
     }
 
-    /// Makes it possible for a slot's object to have registrations.
-    pub(crate) fn extend(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
+    /// Takes all registrations of a slot's object off it; returns the newest.
+    #[inline]
+    pub(crate) fn take_registrations(&mut self, index: SlotIndex) -> u32 {
+        match self.slot(index).extension() {
+            Some(extension) => core::mem::replace(&mut self.extensions[extension].registrations, NONE),
+            None => NONE,
+        }
+    }
+
+    /// Puts a registration in front of those of a slot's object, in the place that [`extend`](Self::extend) made for
+    /// them; returns the one that was in front.
+    #[inline]
+    pub(crate) fn put_registration(&mut self, extension: u32, newest: u32) -> u32 {
+        core::mem::replace(&mut self.extensions[extension].registrations, newest)
+    }
+
+    /// Makes a place for the registrations of a slot's object, if there is none.
+    pub(crate) fn extend(&mut self, index: SlotIndex) -> Result<u32, Exhausted> {
         let ahead = self.slots[index].extra;
         if ahead & EXTENDED != 0 {
-            return Ok(());
+            return Ok(ahead & !EXTENDED);
         }
         let new = Extension { ahead, registrations: NONE };
         let extension = match self.first_free_extension {
@@ -181,7 +197,7 @@ impl WeakSlots {
             None => self.extensions.push(new)?,
         };
         self.slots[index].extra = EXTENDED | extension;
-        Ok(())
+        Ok(extension)
     }
 
     /// Makes it possible for ephemerons to wait for a slot's object.

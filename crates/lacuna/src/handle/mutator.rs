@@ -21,8 +21,8 @@ use super::weak::{Weak, WeakId, WeakLong};
 use crate::cycle::core::{Core, Refused, Wanted};
 use crate::cycle::failures::Failures;
 use crate::cycle::sweep;
-use crate::edges::callback::{Call, Callback, SendCallback, WithFunction};
-use crate::edges::finalizers::{Action, Taken};
+use crate::edges::callback::{Call, Callback, WithFunction};
+use crate::edges::finalizers::{Class, Taken};
 use crate::edges::roots::{RootSlot, RootTable};
 use crate::edges::weak::{Kind, SlotIndex};
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
@@ -253,7 +253,7 @@ impl<'gc> Mutator<'gc> {
     /// # Panics
     ///
     /// As [`alloc_slice`](Self::alloc_slice), except for the lack of memory.
-    #[expect(clippy::type_complexity, reason = "both parts are given back, and have no name of their own")]
+    #[expect(clippy::type_complexity, reason = "a name for the error would hide that it carries both parts")]
     pub fn try_alloc_tail<H, T, I>(
         &self,
         header: H,
@@ -454,7 +454,7 @@ impl<'gc> Mutator<'gc> {
         let object = unsafe { ObjectRef::new(object.cell()) };
         // What the payload holds is found by its own code, before the state is borrowed.
         let callback = prepare(self.roots().token(), object, WithFunction { function, payload })?;
-        registered(Cleanup::new, self.with(|core| register(core, object, None, Action::Cleanup(callback))))
+        registered(Cleanup::new, self.with(|core| register(core, object, None, Class::Cleanup, callback)))
     }
 
     /// Registers a function for [`Heap::drain_send`]. See [`Heap::cleanup_send`].
@@ -471,7 +471,7 @@ impl<'gc> Mutator<'gc> {
         // SAFETY: [INV-GC-1].
         let object = unsafe { ObjectRef::new(object.cell()) };
         let callback = prepare_send(payload, function)?;
-        registered(Cleanup::new, self.with(|core| register(core, object, None, Action::SendCleanup(callback))))
+        registered(Cleanup::new, self.with(|core| register(core, object, None, Class::Cleanup, callback)))
     }
 
     /// Registers a callback that is told when a weak reference has died. See [`Heap::notify`].
@@ -518,7 +518,7 @@ impl<'gc> Mutator<'gc> {
         };
         // What the payload holds is found by its own code, before the state is borrowed.
         let callback = prepare(self.roots().token(), target, WithNotification { function, payload })?;
-        registered(Notification::new, self.with(|core| register(core, target, owner, Action::Notification(callback))))
+        registered(Notification::new, self.with(|core| register(core, target, owner, Class::Notification, callback)))
     }
 
     /// Registers the object with a guardian, which hands it back when nobody else holds it. See [`Heap::guard`].
@@ -641,28 +641,25 @@ pub(crate) fn prepare<C: Call>(
 }
 
 /// A callback for another thread. A payload that can be sent holds no roots.
-pub(crate) fn prepare_send<P: Send + 'static>(payload: P, function: fn(P)) -> Result<SendCallback, RegisterError<P>> {
-    SendCallback::new(WithSend { function, payload })
+pub(crate) fn prepare_send<P: Send + 'static>(payload: P, function: fn(P)) -> Result<Callback, RegisterError<P>> {
+    Callback::new_send(WithSend { function, payload })
         .map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
 }
 
 /// What users get for a callback whose payload is a `P`.
 pub(crate) fn registered<R: Registered>(
     id: fn(Name) -> R,
-    result: Result<Name, (RegisterFailure, Action)>,
+    result: Result<Name, (RegisterFailure, Callback)>,
 ) -> Result<R, RegisterError<R::Payload>> {
     match result {
         Ok(name) => Ok(id(name)),
-        Err((reason, action)) => {
-            let callback = action.into_callback().expect("callbacks were to be registered");
-            // SAFETY: the callers made the callback from a payload of this type.
-            Err(RegisterError::new(unsafe { callback.into_payload() }, reason))
-        }
+        // SAFETY: the callers made the callback from a payload of this type.
+        Err((reason, callback)) => Err(RegisterError::new(unsafe { callback.into_payload() }, reason)),
     }
 }
 
 pub(crate) fn register_guardian(core: &mut Core, target: ObjectRef, tag: u64) -> Result<Guard, RegisterError<()>> {
-    register(core, target, None, Action::Guardian { tag })
+    register(core, target, None, Class::Guardian, Callback::number(tag))
         .map(|Name { heap, id }| Guard { id, heap })
         .map_err(|(reason, _)| RegisterError::new((), reason))
 }
@@ -676,25 +673,26 @@ fn notified_of(core: &Core, weak: WeakId) -> Result<ObjectRef, RegisterFailure> 
     observed(core, weak, Kind::Short).ok_or(RegisterFailure::Dead)
 }
 
-/// Registers an action, or gives it back. The payload of a callback is the caller's business.
+/// Registers a callback, or what stands in its place, or gives it back. The payload is the caller's business.
 pub(crate) fn register(
     core: &mut Core,
     target: ObjectRef,
     owner: Option<ObjectRef>,
-    action: Action,
-) -> Result<Name, (RegisterFailure, Action)> {
+    class: Class,
+    callback: Callback,
+) -> Result<Name, (RegisterFailure, Callback)> {
     if core.closed {
-        return Err((RegisterFailure::Closed, action));
+        return Err((RegisterFailure::Closed, callback));
     }
-    let slots = core.weak.attach(target).and_then(|slot| Ok((slot, owner.map(|it| core.weak.attach(it)).transpose()?)));
-    let Ok((slot, owner)) = slots else { return Err((RegisterFailure::OutOfMemory, action)) };
-    let registered = match owner {
-        None => core.finalizers.register(&mut core.weak, slot, action),
-        Some(owner) => core.finalizers.register_owned(&mut core.weak, slot, owner, action),
+    let Ok(slot) = core.weak.attach(target) else { return Err((RegisterFailure::OutOfMemory, callback)) };
+    let registered = match owner.map(|owner| core.weak.attach(owner)) {
+        None => core.finalizers.register(&mut core.weak, slot, class, callback),
+        Some(Ok(owner)) => core.finalizers.register_owned(&mut core.weak, slot, owner, callback),
+        Some(Err(reason)) => Err((reason, callback)),
     };
     match registered {
         Ok(id) => Ok(Name { heap: core.id, id }),
-        Err((_, action)) => Err((RegisterFailure::OutOfMemory, action)),
+        Err((_, callback)) => Err((RegisterFailure::OutOfMemory, callback)),
     }
 }
 
@@ -705,7 +703,7 @@ pub(crate) fn register(
 /// If the registration belongs to another heap.
 #[track_caller]
 pub(crate) fn cancel(core: &mut Core, name: Name) -> Option<Callback> {
-    take(core, name)?.action.into_callback()
+    Some(take(core, name)?.callback)
 }
 
 /// Takes a pending registration out, and counts it as cancelled.
@@ -713,7 +711,7 @@ pub(crate) fn cancel(core: &mut Core, name: Name) -> Option<Callback> {
 pub(crate) fn take(core: &mut Core, name: Name) -> Option<Taken> {
     assert!(name.heap == core.id, "{}", WrongHeap);
     let taken = core.finalizers.take(&mut core.weak, name.id)?;
-    core.add_external(0, taken.details.external);
+    core.add_external(0, taken.external());
     core.stats.cancelled += 1;
     Some(taken)
 }
