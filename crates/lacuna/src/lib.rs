@@ -25,6 +25,7 @@
 //!
 //! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
