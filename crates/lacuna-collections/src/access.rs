@@ -1,0 +1,189 @@
+//! [`Access`]: the two ways to reach a heap, so that every method that only looks is written once.
+
+use lacuna::{Gc, Heap, Mutator, Object, Root, Weak, WeakLong};
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for lacuna::Heap {}
+    impl Sealed for lacuna::Mutator<'_> {}
+    impl<T: ?Sized + lacuna::Object> Sealed for lacuna::Root<T> {}
+    impl<T: ?Sized + lacuna::Object> Sealed for lacuna::Gc<'_, T> {}
+}
+
+/// A heap from outside ([`Heap`]) or inside a scope ([`Mutator`]).
+///
+/// The methods of the collections that take an `&impl Access` take either, and give out what fits: a [`Root`] from
+/// outside, a [`Gc`] in a scope.
+///
+/// ```
+/// use lacuna::{Gc, Heap, Root};
+/// use lacuna_collections::WeakValueMap;
+///
+/// let mut heap = Heap::new();
+/// let mut map = WeakValueMap::new();
+/// let page = heap.alloc(String::from("<html>"));
+/// map.insert(&mut heap, "index", &page);
+///
+/// let root: Option<Root<String>> = map.get(&heap, "index");
+/// assert_eq!(heap.get(&root.unwrap()), "<html>");
+/// heap.enter(|cx| {
+///     let object: Option<Gc<String>> = map.get(cx, "index");
+///     assert_eq!(*object.unwrap(), "<html>");
+/// });
+/// ```
+pub trait Access: sealed::Sealed {
+    /// What is given out: [`Root<T>`] or [`Gc<'gc, T>`](Gc).
+    type Handle<T: ?Sized + Object + 'static>: Clone;
+
+    /// What an object is allocated or observed with: `&mut Heap` or `&Mutator`.
+    type Mut<'h>
+    where
+        Self: 'h;
+
+    #[doc(hidden)]
+    fn upgrade<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> Option<Self::Handle<T>>;
+
+    #[doc(hidden)]
+    fn upgrade_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> Option<Self::Handle<T>>;
+
+    #[doc(hidden)]
+    fn is_dead<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> bool;
+
+    #[doc(hidden)]
+    fn is_dead_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> bool;
+
+    /// The address of the object, which is no other live object's.
+    #[doc(hidden)]
+    fn addr<T: ?Sized + Object + 'static>(&self, handle: &Self::Handle<T>) -> usize;
+
+    #[doc(hidden)]
+    fn content<'h, T: ?Sized + Plain>(&'h self, handle: &'h Self::Handle<T>) -> &'h T;
+
+    #[doc(hidden)]
+    fn reborrow<'s>(heap: &'s mut Self::Mut<'_>) -> Self::Mut<'s>
+    where
+        Self: 's;
+}
+
+/// An object without edges: its type is the same in every scope. Implemented for all such types.
+pub trait Plain: for<'a> Object<Of<'a> = Self> + 'static {}
+
+impl<T: ?Sized + for<'a> Object<Of<'a> = T> + 'static> Plain for T {}
+
+/// What an object of the type `T` can begin to be observed through, with the `A` it came from: a [`Root`] or a [`Gc`].
+pub trait Observe<A: Access, T: ?Sized + Object + 'static>: sealed::Sealed + Clone {
+    #[doc(hidden)]
+    fn downgrade(&self, heap: A::Mut<'_>) -> Weak<T>;
+}
+
+impl<T: ?Sized + Object + 'static> Observe<Heap, T> for Root<T> {
+    #[inline]
+    #[track_caller]
+    fn downgrade(&self, heap: &mut Heap) -> Weak<T> {
+        heap.downgrade(self)
+    }
+}
+
+impl<'gc, T: ?Sized + Object + 'static, U: ?Sized + Object<Of<'static> = T>> Observe<Mutator<'gc>, T> for Gc<'gc, U> {
+    #[inline]
+    fn downgrade(&self, cx: &Mutator<'gc>) -> Weak<T> {
+        Gc::downgrade(*self, cx)
+    }
+}
+
+impl Access for Heap {
+    type Handle<T: ?Sized + Object + 'static> = Root<T>;
+    type Mut<'h> = &'h mut Heap;
+
+    #[inline]
+    #[track_caller]
+    fn upgrade<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> Option<Root<T>> {
+        self.upgrade(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn upgrade_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
+        self.upgrade_long(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn is_dead<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> bool {
+        self.is_dead(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn is_dead_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> bool {
+        self.is_dead_long(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn addr<T: ?Sized + Object + 'static>(&self, root: &Root<T>) -> usize {
+        self.with(root, |object| Gc::addr(object))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn content<'h, T: ?Sized + Plain>(&'h self, root: &'h Root<T>) -> &'h T {
+        self.get(root)
+    }
+
+    fn reborrow<'s>(heap: &'s mut &mut Heap) -> &'s mut Heap
+    where
+        Self: 's,
+    {
+        heap
+    }
+}
+
+impl<'gc> Access for Mutator<'gc> {
+    type Handle<T: ?Sized + Object + 'static> = Gc<'gc, T::Of<'gc>>;
+    type Mut<'h>
+        = &'h Mutator<'gc>
+    where
+        Self: 'h;
+
+    #[inline]
+    #[track_caller]
+    fn upgrade<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
+        self.upgrade(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn upgrade_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
+        self.upgrade_long(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn is_dead<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> bool {
+        self.is_dead(weak)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn is_dead_long<T: ?Sized + Object + 'static>(&self, weak: WeakLong<T>) -> bool {
+        self.upgrade_long(weak).is_none()
+    }
+
+    #[inline]
+    fn addr<T: ?Sized + Object + 'static>(&self, object: &Gc<'gc, T::Of<'gc>>) -> usize {
+        Gc::addr(*object)
+    }
+
+    #[inline]
+    fn content<'h, T: ?Sized + Plain>(&'h self, object: &'h Gc<'gc, T::Of<'gc>>) -> &'h T {
+        object
+    }
+
+    fn reborrow<'s>(cx: &'s mut &Mutator<'gc>) -> &'s Mutator<'gc>
+    where
+        Self: 's,
+    {
+        cx
+    }
+}

@@ -1,0 +1,36 @@
+//! When a table looks for dead entries: [`Watermark`].
+//!
+//! The collector never touches a table of this crate, so dead entries stay until a method with `&mut self` removes them.
+//! A table that has doubled since it was last looked through is looked through again, before it grows. So that costs a
+//! constant per insertion, and at most half of a table that is inserted into is older than its last look.
+
+use lacuna::Trace;
+
+/// Tables smaller than this are not worth a look.
+const SMALLEST: usize = 16;
+
+/// How many entries a table may have before dead ones are looked for.
+#[derive(Clone, Copy, Trace)]
+pub(crate) struct Watermark(usize);
+
+impl Watermark {
+    /// That of an empty table.
+    pub(crate) const fn new() -> Self {
+        Self(SMALLEST)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_reached(self, entries: usize) -> bool {
+        entries >= self.0
+    }
+
+    /// That of a table in which a look has left so many entries.
+    pub(crate) fn after(entries: usize) -> Self {
+        Self(entries.saturating_mul(2).max(SMALLEST))
+    }
+}
+
+/// Whether a table that has room for `capacity` entries should give some of it back.
+pub(crate) fn is_sparse(entries: usize, capacity: usize) -> bool {
+    capacity > 4 * entries.max(SMALLEST)
+}
