@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod intern_set;
+pub mod listeners;
 mod pruning;
+pub mod weak_set;
 pub mod weak_value_map;
 
 pub use access::{Access, Observe, Plain};
 pub use hashbrown::DefaultHashBuilder;
+pub use intern_set::InternSet;
+pub use listeners::{Listen, Listener, Listeners};
+pub use weak_set::WeakSet;
 pub use weak_value_map::WeakValueMap;
