@@ -322,8 +322,9 @@ impl<T: Object + 'static, S: BuildHasher> InternSet<T, S> {
     /// let mut terms: InternSet<Term<'static>> = InternSet::new();
     /// Heap::new().enter(|cx| {
     ///     let leaf = terms.intern_in(cx, Term(1, None));
+    ///     let same_leaf = terms.intern_in(cx, Term(1, None));
     ///     let one = terms.intern_in(cx, Term(2, Some(leaf)));
-    ///     let two = terms.intern_in(cx, Term(2, Some(terms.intern_in(cx, Term(1, None)))));
+    ///     let two = terms.intern_in(cx, Term(2, Some(same_leaf)));
     ///     assert!(Gc::ptr_eq(one, two));
     /// });
     /// ```

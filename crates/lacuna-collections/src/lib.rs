@@ -5,6 +5,7 @@ mod access;
 pub mod intern_set;
 pub mod listeners;
 mod pruning;
+pub mod soft_cache;
 pub mod weak_set;
 pub mod weak_value_map;
 
@@ -12,5 +13,6 @@ pub use access::{Access, Observe, Plain};
 pub use hashbrown::DefaultHashBuilder;
 pub use intern_set::InternSet;
 pub use listeners::{Listen, Listener, Listeners};
+pub use soft_cache::SoftCache;
 pub use weak_set::WeakSet;
 pub use weak_value_map::WeakValueMap;
