@@ -59,6 +59,10 @@ pub trait Access: sealed::Sealed {
     #[doc(hidden)]
     fn content<'h, T: ?Sized + Plain>(&'h self, handle: &'h Self::Handle<T>) -> &'h T;
 
+    /// Collections so far.
+    #[doc(hidden)]
+    fn collections(&self) -> u64;
+
     #[doc(hidden)]
     fn reborrow<'s>(heap: &'s mut Self::Mut<'_>) -> Self::Mut<'s>
     where
@@ -131,6 +135,10 @@ impl Access for Heap {
         self.get(root)
     }
 
+    fn collections(&self) -> u64 {
+        self.stats().collections
+    }
+
     fn reborrow<'s>(heap: &'s mut &mut Heap) -> &'s mut Heap
     where
         Self: 's,
@@ -178,6 +186,10 @@ impl<'gc> Access for Mutator<'gc> {
     #[inline]
     fn content<'h, T: ?Sized + Plain>(&'h self, object: &'h Gc<'gc, T::Of<'gc>>) -> &'h T {
         object
+    }
+
+    fn collections(&self) -> u64 {
+        self.stats().collections
     }
 
     fn reborrow<'s>(cx: &'s mut &Mutator<'gc>) -> &'s Mutator<'gc>

@@ -127,11 +127,22 @@ impl<T: ?Sized + Object, S> InternSet<T, S> {
     pub fn prune<A: Access>(&mut self, heap: &A) -> usize {
         let before = self.members.len();
         self.members.retain(|member| !heap.is_dead_long(member.weak));
-        self.watermark = Watermark::after(self.members.len());
+        self.watermark = Watermark::after(self.members.len(), heap.collections());
         if is_sparse(self.members.len(), self.members.capacity()) {
             self.members.shrink_to(2 * self.members.len(), |member| member.hash);
         }
         before - self.members.len()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn prune_before_growth<A: Access>(&mut self, heap: &A) {
+        let collections = heap.collections();
+        if self.watermark.is_still_valid(collections) {
+            self.watermark = Watermark::after(self.members.len(), collections);
+        } else {
+            self.prune(heap);
+        }
     }
 
     /// Removes the dead members and gives back all memory that the others do not need.
@@ -156,14 +167,14 @@ impl<T: ?Sized + Object, S> InternSet<T, S> {
     #[track_caller]
     pub fn retain<A: Access>(&mut self, heap: &A, mut keep: impl FnMut(A::Handle<T>) -> bool) {
         self.members.retain(|member| heap.upgrade_long(member.weak).is_some_and(&mut keep));
-        self.watermark = Watermark::after(self.members.len());
+        self.watermark = Watermark::after(self.members.len(), heap.collections());
     }
 
     /// Adds the only object of its value.
     #[track_caller]
     fn put<A: Access>(&mut self, heap: &A, hash: u64, weak: WeakLong<T>) {
         if self.watermark.is_reached(self.members.len()) {
-            self.prune(heap);
+            self.prune_before_growth(heap);
         }
         self.members.insert_unique(hash, Member { hash, weak }, |member| member.hash);
     }

@@ -9,6 +9,7 @@ use core::fmt;
 
 use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
 
+use crate::access::Access;
 use crate::pruning::Watermark;
 
 /// What a listener does: gets the scope, the listening object and what there is to tell.
@@ -74,11 +75,7 @@ pub struct Listener(u64);
 impl<T: ?Sized + Object, Args: ?Sized> Listeners<T, Args> {
     /// An empty list. Allocates nothing.
     pub const fn new() -> Self {
-        Self {
-            entries: RefCell::new(Vec::new()),
-            next: Cell::new(0),
-            watermark: Cell::new(Watermark::new()),
-        }
+        Self { entries: RefCell::new(Vec::new()), next: Cell::new(0), watermark: Cell::new(Watermark::new()) }
     }
 
     /// Adds a listener, after those there are. The same object may be added more than once.
@@ -89,7 +86,7 @@ impl<T: ?Sized + Object, Args: ?Sized> Listeners<T, Args> {
     #[track_caller]
     pub fn add(&self, heap: &mut Heap, target: &Root<T>, listen: Listen<T, Args>) -> Listener {
         let weak = heap.downgrade(target);
-        self.prune_if_worth_it(|weak| heap.is_dead(weak));
+        self.prune_if_worth_it(heap);
         self.push(weak, listen)
     }
 
@@ -105,7 +102,7 @@ impl<T: ?Sized + Object, Args: ?Sized> Listeners<T, Args> {
         listen: Listen<T, Args>,
     ) -> Listener {
         let weak = target.downgrade(cx);
-        self.prune_if_worth_it(|weak| cx.is_dead(weak));
+        self.prune_if_worth_it(cx);
         self.push(weak, listen)
     }
 
@@ -116,20 +113,16 @@ impl<T: ?Sized + Object, Args: ?Sized> Listeners<T, Args> {
         Listener(number)
     }
 
-    fn prune_if_worth_it(&self, is_dead: impl FnMut(Weak<T>) -> bool) {
-        if self.watermark.get().is_reached(self.len_upper_bound()) {
-            self.prune_dead(is_dead);
+    fn prune_if_worth_it<A: Access>(&self, heap: &A) {
+        let entries = self.len_upper_bound();
+        if self.watermark.get().is_reached(entries) {
+            let collections = heap.collections();
+            if self.watermark.get().is_still_valid(collections) {
+                self.watermark.set(Watermark::after(entries, collections));
+            } else {
+                self.prune(heap);
+            }
         }
-    }
-
-    fn prune_dead(&self, mut is_dead: impl FnMut(Weak<T>) -> bool) -> usize {
-        let mut entries = self.entries.borrow_mut();
-        let before = entries.len();
-        entries.retain(|entry| !is_dead(entry.target));
-        self.watermark.set(Watermark::after(entries.len()));
-        let room = 2 * entries.len();
-        entries.shrink_to(room);
-        before - entries.len()
     }
 
     /// Removes a listener. Returns whether it was in the list, alive or not.
@@ -158,14 +151,20 @@ impl<T: ?Sized + Object, Args: ?Sized> Listeners<T, Args> {
     }
 
     /// The number of live listeners. Looks at every one.
-    pub fn live_count<A: crate::Access>(&self, heap: &A) -> usize {
+    pub fn live_count<A: Access>(&self, heap: &A) -> usize {
         self.entries.borrow().iter().filter(|entry| !heap.is_dead(entry.target)).count()
     }
 
     /// Removes the dead listeners, and returns how many those were. Adding does it when it is worth it, and
     /// [notifying](Self::notify) when it has met any.
-    pub fn prune<A: crate::Access>(&self, heap: &A) -> usize {
-        self.prune_dead(|weak| heap.is_dead(weak))
+    pub fn prune<A: Access>(&self, heap: &A) -> usize {
+        let mut entries = self.entries.borrow_mut();
+        let before = entries.len();
+        entries.retain(|entry| !heap.is_dead(entry.target));
+        self.watermark.set(Watermark::after(entries.len(), heap.collections()));
+        let room = 2 * entries.len();
+        entries.shrink_to(room);
+        before - entries.len()
     }
 
     /// Calls each live listener once, in the order in which they were added, and returns how many were called.

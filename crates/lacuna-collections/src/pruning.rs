@@ -1,8 +1,9 @@
 //! When a table looks for dead entries: [`Watermark`].
 //!
 //! The collector never touches a table of this crate, so dead entries stay until a method with `&mut self` removes them.
-//! A table that has doubled since it was last looked through is looked through again, before it grows. So that costs a
-//! constant per insertion, and at most half of a table that is inserted into is older than its last look.
+//! A table that has doubled since it was last looked through is looked through again, before it grows, unless there was
+//! no collection since. So that costs a constant per insertion, and at most half of a table that is inserted into has
+//! been dead for longer than it took to insert the other half.
 
 use lacuna::Trace;
 
@@ -11,22 +12,31 @@ const SMALLEST: usize = 16;
 
 /// How many entries a table may have before dead ones are looked for.
 #[derive(Clone, Copy, Trace)]
-pub(crate) struct Watermark(usize);
+pub(crate) struct Watermark {
+    entries: usize,
+    /// Collections there had been at the last look: what was alive then is dead only if there have been more.
+    collections: u64,
+}
 
 impl Watermark {
     /// That of an empty table.
     pub(crate) const fn new() -> Self {
-        Self(SMALLEST)
+        Self { entries: SMALLEST, collections: u64::MAX }
     }
 
     #[inline(always)]
     pub(crate) fn is_reached(self, entries: usize) -> bool {
-        entries >= self.0
+        entries >= self.entries
+    }
+
+    /// Whether there was no collection since the last look.
+    pub(crate) fn is_still_valid(self, collections: u64) -> bool {
+        self.collections == collections
     }
 
     /// That of a table in which a look has left so many entries.
-    pub(crate) fn after(entries: usize) -> Self {
-        Self(entries.saturating_mul(2).max(SMALLEST))
+    pub(crate) fn after(entries: usize, collections: u64) -> Self {
+        Self { entries: entries.saturating_mul(2).max(SMALLEST), collections }
     }
 }
 

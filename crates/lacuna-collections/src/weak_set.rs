@@ -130,11 +130,22 @@ impl<T: ?Sized + Object> WeakSet<T> {
     pub fn prune<A: Access>(&mut self, heap: &A) -> usize {
         let before = self.members.len();
         self.members.retain(|member| !heap.is_dead(member.weak));
-        self.watermark = Watermark::after(self.members.len());
+        self.watermark = Watermark::after(self.members.len(), heap.collections());
         if is_sparse(self.members.len(), self.members.capacity()) {
             self.members.shrink_to(2 * self.members.len(), rehash);
         }
         before - self.members.len()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn prune_before_growth<A: Access>(&mut self, heap: &A) {
+        let collections = heap.collections();
+        if self.watermark.is_still_valid(collections) {
+            self.watermark = Watermark::after(self.members.len(), collections);
+        } else {
+            self.prune(heap);
+        }
     }
 
     /// Removes the dead members and gives back all memory that the others do not need.
@@ -188,7 +199,7 @@ impl<T: ?Sized + Object> WeakSet<T> {
     #[track_caller]
     fn put<A: Access>(&mut self, heap: &A, new: Member<T>) -> bool {
         if self.watermark.is_reached(self.members.len()) {
-            self.prune(heap);
+            self.prune_before_growth(heap);
         }
         match self.members.entry(hash(new.addr), |member| member.addr == new.addr, rehash) {
             // The object that had the address before, or this one.
@@ -241,7 +252,7 @@ impl<T: ?Sized + Object> WeakSet<T> {
     #[track_caller]
     pub fn retain<A: Access>(&mut self, heap: &A, mut keep: impl FnMut(A::Handle<T>) -> bool) {
         self.members.retain(|member| heap.upgrade(member.weak).is_some_and(&mut keep));
-        self.watermark = Watermark::after(self.members.len());
+        self.watermark = Watermark::after(self.members.len(), heap.collections());
     }
 
     /// Removes all members and returns the live ones. Keeps the memory.
@@ -356,7 +367,7 @@ impl<T: ?Sized + Object> WeakSet<T> {
 
     fn retain_members<A: Access>(&mut self, heap: &A, mut keep: impl FnMut(&Member<T>) -> bool) {
         self.members.retain(|member| !heap.is_dead(member.weak) && keep(member));
-        self.watermark = Watermark::after(self.members.len());
+        self.watermark = Watermark::after(self.members.len(), heap.collections());
     }
 
     /// Whether every member is a member of `other`.

@@ -9,8 +9,8 @@ use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::iter::FusedIterator;
 
-use hashbrown::hash_table::{self, HashTable};
 use hashbrown::DefaultHashBuilder;
+use hashbrown::hash_table::{self, HashTable};
 use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::{Access, Observe};
@@ -226,7 +226,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     pub fn prune<A: Access>(&mut self, heap: &A) -> usize {
         let before = self.entries.len();
         self.entries.retain(|(_, weak)| !heap.is_dead(*weak));
-        self.watermark = Watermark::after(self.entries.len());
+        self.watermark = Watermark::after(self.entries.len(), heap.collections());
         if is_sparse(self.entries.len(), self.entries.capacity()) {
             self.entries.shrink_to(2 * self.entries.len(), |(key, _)| self.hasher.hash_one(key));
         }
@@ -379,7 +379,12 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     #[cold]
     #[inline(never)]
     fn prune_before_growth<A: Access>(&mut self, heap: &A) {
-        self.prune(heap);
+        let collections = heap.collections();
+        if self.watermark.is_still_valid(collections) {
+            self.watermark = Watermark::after(self.entries.len(), collections);
+        } else {
+            self.prune(heap);
+        }
     }
 
     /// Removes a key, and returns the object it had.
@@ -393,11 +398,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
 
     /// Removes a key, and returns the stored key with the object it had.
     #[track_caller]
-    pub fn remove_entry<A: Access, Q: ?Sized + Eq + Hash>(
-        &mut self,
-        heap: &A,
-        key: &Q,
-    ) -> Option<(K, A::Handle<V>)>
+    pub fn remove_entry<A: Access, Q: ?Sized + Eq + Hash>(&mut self, heap: &A, key: &Q) -> Option<(K, A::Handle<V>)>
     where
         K: Borrow<Q>,
     {
@@ -424,7 +425,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     #[track_caller]
     pub fn retain<A: Access>(&mut self, heap: &A, mut keep: impl FnMut(&K, A::Handle<V>) -> bool) {
         self.entries.retain(|(key, weak)| heap.upgrade(*weak).is_some_and(|value| keep(key, value)));
-        self.watermark = Watermark::after(self.entries.len());
+        self.watermark = Watermark::after(self.entries.len(), heap.collections());
     }
 
     /// Removes all entries and returns the live ones. Keeps the memory.
@@ -627,11 +628,7 @@ impl<K, V: ?Sized + Object, A: Access> Entry<'_, K, V, A> {
     ///
     /// As [`VacantEntry::insert`].
     #[track_caller]
-    pub fn or_insert_with(
-        self,
-        mut heap: A::Mut<'_>,
-        fill: impl FnOnce(A::Mut<'_>) -> A::Handle<V>,
-    ) -> A::Handle<V>
+    pub fn or_insert_with(self, mut heap: A::Mut<'_>, fill: impl FnOnce(A::Mut<'_>) -> A::Handle<V>) -> A::Handle<V>
     where
         A::Handle<V>: Observe<A, V>,
     {
