@@ -39,7 +39,7 @@ pub(crate) fn implementation(subject: &Subject, generics: &Generics) -> TokenStr
 pub(crate) fn implementation_generics(subject: &Subject) -> Result<Generics> {
     let core = &subject.core;
     let mut generics = subject.generics.clone();
-    for param in generics.type_params_mut() {
+    for param in generics.type_params_mut().filter(|param| subject.is_param(&param.ident)) {
         param.bounds.push(parse_quote!(#core::Trace));
         param.bounds.extend(subject.brand.iter().cloned().map(TypeParamBound::Lifetime));
     }
@@ -113,6 +113,7 @@ fn is_param(ty: &Type, subject: &Subject) -> bool {
 fn arguments_at_other_scope(subject: &Subject) -> TokenStream {
     let arguments = subject.generics.params.iter().map(|param| match param {
         GenericParam::Lifetime(_) => subject.other_scope.to_token_stream(),
+        GenericParam::Type(param) if subject.fixed.contains(&param.ident) => param.ident.to_token_stream(),
         GenericParam::Type(param) => at(subject, param.ident.to_token_stream()).to_token_stream(),
         GenericParam::Const(param) => param.ident.to_token_stream(),
     });

@@ -43,10 +43,15 @@ use syn::{DeriveInput, parse_macro_input};
 /// * `#[trace(recursive)]`: the type contains itself through *other* types without a brand (`Vec`, `Box`), and the
 ///   compiler reports a cycle when evaluating `NEEDS_TRACE`. The type then counts as one that may hold edges.
 ///
+/// # On a type parameter
+///
+/// * `#[trace(fixed)]`: the parameter is the same at every scope, and so holds no edge: the type of a hasher, or of what
+///   a `Weak` observes. It gets the bound `'static` instead of `Trace`, and may be `?Sized`.
+///
 /// # On a field
 ///
 /// * `#[trace(skip)]`: the field holds no edge and is not looked at; it needs no `Trace`. Its type must be
-///   `'static` and must mention neither the brand nor a type parameter.
+///   `'static` and must mention neither the brand nor a type parameter that is not fixed.
 ///
 /// Function pointers are skipped without asking, and `PhantomData` of anything is accepted.
 ///
@@ -57,7 +62,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// * A field whose type is not `Trace`: `Cell` and `RefCell` would be written behind the collector's back (use `GcCell`
 ///   and `GcRefCell`), foreign types go into `Opaque` or are skipped.
 /// * A field whose edges have another brand than the type, `Gc<'static, _>` among them.
-/// * Unions, packed layouts, a second lifetime, bounds on the brand, `?Sized` parameters, macros in the type of a field.
+/// * Unions, packed layouts, a second lifetime, bounds on the brand, `?Sized` parameters that are not fixed,
+///   macros in the type of a field.
 #[proc_macro_derive(Trace, attributes(trace))]
 pub fn derive_trace(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

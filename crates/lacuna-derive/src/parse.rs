@@ -19,6 +19,8 @@ pub(crate) struct Subject {
     pub(crate) core: Path,
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
+    /// The type parameters that are the same at every scope.
+    pub(crate) fixed: Vec<Ident>,
     /// The type's only lifetime.
     pub(crate) brand: Option<Lifetime>,
     /// A lifetime the input does not use, for the scope in `At`. Its name shows up in error messages.
@@ -58,13 +60,15 @@ impl Subject {
         let options = TypeOptions::read(&input.attrs)?;
         refuse_packed(&input.attrs)?;
         let brand = read_brand(&input.generics)?;
-        refuse_bounds(&input.generics)?;
+        let (generics, fixed) = read_fixed(&input.generics)?;
+        refuse_bounds(&generics, &fixed)?;
 
         let used = input.to_token_stream().to_string();
         let mut subject = Self {
             core: options.core,
             ident: input.ident.clone(),
-            generics: input.generics.clone(),
+            generics,
+            fixed,
             brand,
             other_scope: Lifetime::new(&format!("'{}", unused("any_scope", &used)), Span::call_site()),
             visitor: format_ident!("{}", unused("AnyVisitor", &used)),
@@ -145,8 +149,9 @@ impl Subject {
             })
     }
 
+    /// Whether it names a type parameter that differs from scope to scope.
     pub(crate) fn is_param(&self, ident: &Ident) -> bool {
-        self.generics.type_params().any(|param| param.ident == *ident)
+        self.generics.type_params().any(|param| param.ident == *ident) && !self.fixed.contains(ident)
     }
 
     pub(crate) fn mentions_brand(&self, ty: &Type) -> bool {
@@ -157,9 +162,10 @@ impl Subject {
         mentions_any(ty.to_token_stream(), &|ident| *ident == self.ident || ident == "Self")
     }
 
-    /// A type with neither a brand nor a type parameter is the same at every scope, so it cannot hold an edge.
+    /// A type with neither a brand nor a type parameter that may have one is the same at every scope, so it cannot hold
+    /// an edge.
     pub(crate) fn may_hold_edges(&self) -> bool {
-        self.brand.is_some() || self.generics.type_params().next().is_some()
+        self.brand.is_some() || self.generics.type_params().any(|param| self.is_param(&param.ident))
     }
 }
 
@@ -246,13 +252,39 @@ fn read_brand(generics: &Generics) -> Result<Option<Lifetime>> {
     Ok(Some(brand.lifetime.clone()))
 }
 
+/// Takes `#[trace(fixed)]` off the type parameters that have it. They get the bound `'static`.
+fn read_fixed(generics: &Generics) -> Result<(Generics, Vec<Ident>)> {
+    let mut generics = generics.clone();
+    let mut fixed = Vec::new();
+    for param in generics.type_params_mut() {
+        let mut is_fixed = false;
+        for attr in param.attrs.iter().filter(|attr| attr.path().is_ident("trace")) {
+            attr.parse_nested_meta(|meta| {
+                if !meta.path.is_ident("fixed") {
+                    return Err(meta.error("expected `fixed`"));
+                }
+                is_fixed = true;
+                Ok(())
+            })?;
+        }
+        param.attrs.retain(|attr| !attr.path().is_ident("trace"));
+        if is_fixed {
+            param.bounds.push(parse_quote!('static));
+            fixed.push(param.ident.clone());
+        }
+    }
+    Ok((generics, fixed))
+}
+
 fn bounded_brand(at: &dyn ToTokens) -> Error {
     Error::new_spanned(at, "the brand of a traced type cannot be bounded: it stands for any scope")
 }
 
-fn refuse_bounds(generics: &Generics) -> Result<()> {
-    for TypeParam { bounds, .. } in generics.type_params() {
-        bounds.iter().try_for_each(refuse_maybe_sized)?;
+fn refuse_bounds(generics: &Generics, fixed: &[Ident]) -> Result<()> {
+    for TypeParam { ident, bounds, .. } in generics.type_params() {
+        if !fixed.contains(ident) {
+            bounds.iter().try_for_each(refuse_maybe_sized)?;
+        }
     }
     for predicate in generics.where_clause.iter().flat_map(|clause| &clause.predicates) {
         if substitute::mentions_any(predicate.to_token_stream(), &|ident| ident == "Self") {
@@ -263,7 +295,11 @@ fn refuse_bounds(generics: &Generics) -> Result<()> {
         }
         match predicate {
             WherePredicate::Type(predicate) => {
-                predicate.bounds.iter().try_for_each(refuse_maybe_sized)?;
+                let is_fixed = matches!(&predicate.bounded_ty, Type::Path(ty)
+                    if ty.path.get_ident().is_some_and(|ident| fixed.contains(ident)));
+                if !is_fixed {
+                    predicate.bounds.iter().try_for_each(refuse_maybe_sized)?;
+                }
             }
             other => return Err(bounded_brand(other)),
         }

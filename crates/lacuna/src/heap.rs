@@ -20,7 +20,7 @@ use crate::error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, Reg
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
 use crate::handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
 use crate::handle::guard::{AnyRoot, Guard, Guarded};
-use crate::handle::mutator::{self, Mutator};
+use crate::handle::mutator::{self, Mutator, Reader};
 use crate::handle::registration::sealed::Named as _;
 use crate::handle::registration::{Cleanup, Notification, Registered};
 use crate::handle::root::Root;
@@ -427,6 +427,24 @@ impl Heap {
     ) -> Result<R, WrongHeap> {
         self.target(root)?;
         Ok(self.with(root, read))
+    }
+
+    /// Runs `scope` with access to the heap for reading, and returns what it returns: [`with`](Self::with) for any number
+    /// of roots, and a way to root what they lead to.
+    ///
+    /// ```
+    /// use lacuna::{Gc, Heap, Root, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Pair<'gc>(Gc<'gc, str>, Gc<'gc, str>);
+    ///
+    /// let mut heap = Heap::new();
+    /// let pair = heap.alloc_with::<Pair>(|cx| Pair(cx.alloc_str("key"), cx.alloc_str("value")));
+    /// let value: Root<str> = heap.read(|reader| reader.root(reader.get(&pair).1));
+    /// assert_eq!(heap.get(&value), "value");
+    /// ```
+    pub fn read<R>(&self, scope: impl for<'gc> FnOnce(&'gc Reader<'gc>) -> R) -> R {
+        self.mutator.read(scope)
     }
 
     /// A weak reference to the object of a root. No collection runs.

@@ -27,6 +27,7 @@
 //!
 //! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -55,7 +56,7 @@ pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
 pub use handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
 pub use handle::ephemerons::{EphemeronEdit, Ephemerons, Keys};
 pub use handle::guard::{AnyRoot, Guard, Guarded};
-pub use handle::mutator::Mutator;
+pub use handle::mutator::{Mutator, Reader};
 pub use handle::registration::{Cleanup, Notification, Registered};
 pub use handle::root::Root;
 pub use handle::send::{SendBatch, SendReport};

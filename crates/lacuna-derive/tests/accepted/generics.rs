@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)]
 
-use lacuna::{Gc, GcCell, Heap, Mutator, Root, Trace};
+use lacuna::{Gc, GcCell, Heap, Mutator, Object, Root, Trace, Weak};
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 
@@ -67,6 +67,27 @@ struct Even<T> {
     next: Option<Box<Odd<T>>>,
 }
 
+/// Parameters that are the same at every scope: unsized, without `Trace`, in a field that is skipped.
+#[derive(Trace)]
+struct Observer<'gc, K: Trace + 'gc, #[trace(fixed)] T: ?Sized + Object + 'static, #[trace(fixed)] S>
+where
+    S: Clone,
+{
+    keys: Vec<K>,
+    target: GcCell<Weak<T>>,
+    owner: Gc<'gc, K>,
+    #[trace(skip)]
+    hasher: Option<S>,
+}
+
+#[derive(Trace)]
+struct NoEdges<#[trace(fixed)] T: ?Sized + Object + 'static>(Weak<T>, #[trace(skip)] std::cell::RefCell<Vec<Weak<T>>>);
+
+/// So it may be dropped with care.
+impl<T: ?Sized + Object> Drop for NoEdges<T> {
+    fn drop(&mut self) {}
+}
+
 /// Names that the expansion uses itself.
 #[derive(Trace)]
 struct Names<'any_scope, AnyVisitor: Trace + 'any_scope, F> {
@@ -90,5 +111,6 @@ fn cons_of_numbers(heap: &mut Heap) -> Root<Cons<'static, u32>> {
 
 fn main() {
     assert!(!Wrapper::<u32>::NEEDS_TRACE && Wrapper::<Gc<'static, u32>>::NEEDS_TRACE);
+    assert!(!NoEdges::<str>::NEEDS_TRACE);
     assert!(Odd::<u32>::NEEDS_TRACE && Even::<u32>::NEEDS_TRACE);
 }

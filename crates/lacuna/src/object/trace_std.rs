@@ -10,6 +10,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+#[cfg(feature = "hashbrown-fields")]
+use hashbrown::HashTable;
+
 use super::trace::{Object, Trace, Visitor};
 
 macro_rules! leaves {
@@ -180,6 +183,11 @@ owners! {
         value.trace(visitor);
     });
     HashSet<T; S>, |value, visitor| value.iter().for_each(|value| value.trace(visitor));
+}
+
+#[cfg(feature = "hashbrown-fields")]
+owners! {
+    HashTable<T>, |value, visitor| value.iter().for_each(|value| value.trace(visitor));
 }
 
 // SAFETY: the array's elements are all there is.
