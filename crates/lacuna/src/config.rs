@@ -13,6 +13,7 @@ pub struct Config {
     pub(crate) heap_limit: Option<usize>,
     pub(crate) min_heap: usize,
     pub(crate) growth_factor: f64,
+    pub(crate) minor_step: Option<usize>,
     pub(crate) automatic: bool,
     pub(crate) auto_drain: AutoDrain,
     pub(crate) keep_empty: usize,
@@ -50,6 +51,7 @@ impl Default for Config {
             heap_limit: None,
             min_heap: 32 << 20,
             growth_factor: 2.0,
+            minor_step: Some(1 << 20),
             automatic: true,
             auto_drain: AutoDrain::AtSafepoints,
             keep_empty: 2 << 20,
@@ -87,6 +89,13 @@ impl Config {
     pub fn growth_factor(mut self, factor: f64) -> Self {
         assert!(factor > 1.0, "a growth factor of {factor} would collect all the time; it must be above 1");
         self.growth_factor = factor;
+        self
+    }
+
+    /// The bytes of cells handed out after which a *minor* collection runs: one that frees what has died of the objects
+    /// made since the last collection, and looks at no others but those that were written since. `None` for none.
+    pub fn minor_step(mut self, bytes: Option<usize>) -> Self {
+        self.minor_step = bytes;
         self
     }
 

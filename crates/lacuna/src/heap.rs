@@ -139,6 +139,8 @@ impl Heap {
             self.collect_because(Cause::Zeal, false);
         } else if core.config.automatic && core.pacing.is_due() {
             self.collect_because(Cause::Goal, false);
+        } else if core.config.automatic && core.pacing.wants_collection() {
+            self.collect_minor_because(Cause::Step);
         }
         let core = self.core();
         let waiting = core.finalizers.queued_callbacks();
@@ -148,8 +150,35 @@ impl Heap {
         }
     }
 
+    /// Frees what has died of the objects made since the last collection, and looks at no other objects but those that
+    /// were written since: the others count as alive, and what is unreachable among them waits for the next
+    /// [`collect`](Self::collect).
+    ///
+    /// Takes time in proportion to the live objects among the new ones, the roots made and the objects written since. If
+    /// [`Config::minor_step`] is `None`, or there was no collection yet, everything is collected.
+    ///
+    /// # Panics
+    ///
+    /// As [`collect`](Self::collect).
+    pub fn collect_minor(&mut self) {
+        self.collect_minor_because(Cause::Explicit);
+    }
+
+    fn collect_minor_because(&mut self, cause: Cause) {
+        let core = self.core();
+        if !core.armed || core.major_only {
+            return self.collect_because(cause, false);
+        }
+        let verdict = collector::collect_minor(core, cause);
+        self.after_collection(verdict);
+    }
+
     fn collect_because(&mut self, cause: Cause, at_once: bool) {
         let verdict = collector::collect(self.core(), cause, at_once);
+        self.after_collection(verdict);
+    }
+
+    fn after_collection(&mut self, verdict: Result<(), VerifyError>) {
         if self.core().config.zeal {
             self.expect_sound(verdict);
         }

@@ -8,8 +8,10 @@ use core::time::Duration;
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Collections so far.
+    /// Collections so far, of both kinds.
     pub collections: u64,
+    /// Minor collections so far.
+    pub minor_collections: u64,
     /// Objects that the last collection left alive.
     pub live_objects: usize,
     /// Bytes of the cells of those objects.
@@ -75,6 +77,8 @@ pub struct Stats {
 pub struct CycleStats {
     /// Why it was started.
     pub cause: Cause,
+    /// Whether it was a minor one, which takes all objects for alive that a collection has seen before.
+    pub minor: bool,
     /// Observed objects, whatever observed them, that were found unreachable.
     pub short_cleared: usize,
     /// Those of them that died for good.
@@ -124,6 +128,8 @@ pub enum Cause {
     Explicit,
     /// The heap had reached its goal.
     Goal,
+    /// So much had been allocated that a minor collection was due.
+    Step,
     /// There was no memory for an allocation.
     Exhausted,
     /// The heap is in zeal.

@@ -22,8 +22,9 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
 
     core.retire_cursors();
     sweep::finish(core, false);
+    core.forget_remembered();
     let work = {
-        let marking = Marking::begin(core);
+        let marking = Marking::of_everything(core);
         mark::mark_roots(marking.core);
         let mut work = mark::drain(marking.core);
         stats.mark_time = clock.lap();
@@ -33,6 +34,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
         marking.finish();
         work
     };
+    (core.armed, core.major_only) = (core.config.minor_step.is_some(), false);
     // Before the sweep: what it drops may drop and make roots.
     let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
     stats.weak_time = clock.lap();
@@ -57,6 +59,46 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     verdict
 }
 
+/// Frees what has died of the objects made since the last collection. Old objects, which a collection has seen before,
+/// count as alive.
+///
+/// User code may run, as in [`collect`].
+pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyError> {
+    if core.closed || core.marker.reserve().is_err() {
+        return Ok(());
+    }
+    let mut stats = CycleStats { cause, minor: true, ..CycleStats::default() };
+    let mut clock = Clock::start(core.config.measure_times);
+
+    core.retire_cursors();
+    let work = {
+        let marking = Marking::of_recent(core);
+        mark::mark_recent(marking.core);
+        let mut work = mark::drain(marking.core);
+        stats.mark_time = clock.lap();
+        let cycle = marking.core.stats.collections as u32;
+        work += weak_pass::run(marking.core, cycle, &mut stats);
+        marking.finish();
+        work
+    };
+    let verdict = if core.config.zeal { verify::verify_minor(core) } else { Ok(()) };
+    stats.weak_time = clock.lap();
+    ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
+    let (objects, bytes) = sweep::minor_census(core);
+    core.pacing.minor_collected(&core.config, bytes);
+    core.apply_limit();
+    stats.sweep_time = clock.lap();
+
+    (stats.objects_traced, stats.objects_prefetched) = (work.traced, work.prefetched);
+    core.count_callbacks(&mut stats);
+    core.stats.collections += 1;
+    core.stats.minor_collections += 1;
+    core.stats.live_objects += objects;
+    core.stats.live_bytes += bytes;
+    core.stats.last = stats;
+    verdict
+}
+
 impl core::ops::AddAssign for MarkWork {
     fn add_assign(&mut self, other: Self) {
         self.traced += other.traced;
@@ -66,21 +108,28 @@ impl core::ops::AddAssign for MarkWork {
 
 /// The time in which the marks say less than the truth.
 ///
-/// `[INV-CYCLE-1]` Marks are clear when it begins and complete when it is finished. If it is dropped before, by a
-/// panic, everything is marked.
+/// `[INV-CYCLE-1]` When it begins marks are clear, or only old objects are marked; when it is finished they are
+/// complete. If it is dropped before, by a panic, everything is marked.
 struct Marking<'a> {
     core: &'a mut Core,
 }
 
 impl<'a> Marking<'a> {
-    fn begin(core: &'a mut Core) -> Self {
+    fn of_everything(core: &'a mut Core) -> Self {
+        core.weak.decide_over_recent(false);
         for chunk in core.pool.chunks() {
             chunk.clear_marks();
         }
         Self { core }
     }
 
+    fn of_recent(core: &'a mut Core) -> Self {
+        core.weak.decide_over_recent(true);
+        Self { core }
+    }
+
     fn finish(self) {
+        self.core.roots.forget_recent();
         self.core.marker.clear();
         core::mem::forget(self);
     }
@@ -89,6 +138,8 @@ impl<'a> Marking<'a> {
 impl Drop for Marking<'_> {
     fn drop(&mut self) {
         ephemerons::abandon(self.core);
+        self.core.forget_remembered();
+        self.core.major_only = true;
         let Core { spaces, larges, marker, .. } = &mut *self.core;
         marker.clear();
         for space in spaces {

@@ -15,11 +15,12 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
+use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::pool::Pool;
 use crate::memory::shrink::shrink;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
-use crate::object::descriptor::Descriptor;
+use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
 use crate::object::marker::Marker;
 use crate::stats::{CycleStats, Stats};
 
@@ -42,6 +43,14 @@ pub(crate) struct Core {
     pub(crate) larges: Vec<Block>,
     pub(crate) finalizers: Finalizers,
     pub(crate) marker: Marker,
+    /// Whether writes to marked objects are remembered: minor collections are wanted, and there was a collection.
+    pub(crate) armed: bool,
+    /// The dirty objects, all of them marked. They are dirty until a collection has seen them.
+    pub(crate) remembered: Vec<ObjectRef>,
+    /// The next collection has to be a major one: a dirty object could not be remembered, or marking was abandoned.
+    pub(crate) major_only: bool,
+    /// Large objects at the start of `larges` that a collection has seen.
+    pub(crate) old_larges: usize,
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -69,6 +78,10 @@ impl Core {
             larges: Vec::new(),
             finalizers: Finalizers::default(),
             marker: Marker::default(),
+            armed: false,
+            remembered: Vec::new(),
+            major_only: false,
+            old_larges: 0,
             failures: Failures::default(),
             config,
             stats: Stats::default(),
@@ -171,6 +184,31 @@ impl Core {
         Ok(block.base())
     }
 
+    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked.
+    #[inline(always)]
+    pub(crate) fn remember(&mut self, cell: NonNull<u8>) {
+        if self.armed && is_marked(cell) && !is_dirty(cell) {
+            self.make_dirty(cell);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_dirty(&mut self, cell: NonNull<u8>) {
+        if self.remembered.try_reserve(1).is_ok() {
+            make_dirty(cell);
+            // Its cell is marked, so it lives until a major collection, which forgets what is remembered.
+            self.remembered.push(suspect(cell));
+        } else {
+            self.major_only = true;
+        }
+    }
+
+    /// Makes all objects clean.
+    pub(crate) fn forget_remembered(&mut self) {
+        self.remembered.drain(..).for_each(|object| make_clean(object.cell()));
+    }
+
     /// Takes the unused cells back from all cursors.
     pub(crate) fn retire_cursors(&mut self) {
         for cursor in self.cursors.serving() {
@@ -187,7 +225,7 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.is_due() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+        self.pacing.wants_collection() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.
@@ -205,6 +243,7 @@ impl Core {
             space.shrink();
         }
         shrink(&mut self.larges, 0);
+        shrink(&mut self.remembered, 0);
     }
 
     /// Has the fast paths of observing fail while a turn is open, and only then.

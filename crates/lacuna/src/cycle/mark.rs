@@ -9,7 +9,7 @@
 use super::core::Core;
 use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
-use crate::memory::chunk::is_marked;
+use crate::memory::chunk::{is_marked, make_clean};
 use crate::object::descriptor::{ObjectRef, object_at};
 use crate::object::marker::Marker;
 
@@ -33,6 +33,20 @@ pub(crate) struct MarkWork {
 pub(crate) fn mark_roots(core: &mut Core) {
     for object in core.roots.targets() {
         core.marker.mark_object(object);
+    }
+    mark_guarded(core);
+}
+
+/// Marks the targets of the roots made since the last collection, and queues the dirty objects, which become clean: what
+/// a minor collection starts from.
+pub(crate) fn mark_recent(core: &mut Core) {
+    for object in core.roots.recent_targets() {
+        core.marker.mark_object(object);
+    }
+    let Core { remembered, marker, .. } = core;
+    for object in remembered.drain(..) {
+        make_clean(object.cell());
+        marker.requeue(object);
     }
     mark_guarded(core);
 }

@@ -14,13 +14,15 @@ pub(crate) struct Pacing {
     pub(crate) allocated: usize,
     /// Bytes outside the heap that its objects hold.
     pub(crate) external: usize,
-    /// The size at which a collection is due.
+    /// The size at which a major collection is due.
     pub(crate) goal: usize,
+    /// Bytes of cells after which a minor collection is due; more than there are if none is.
+    step: usize,
 }
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut pacing = Self { live: 0, allocated: 0, external: 0, goal: 0 };
+        let mut pacing = Self { live: 0, allocated: 0, external: 0, goal: 0, step: usize::MAX };
         pacing.collected(config, 0);
         pacing
     }
@@ -36,10 +38,27 @@ impl Pacing {
         self.size() >= self.goal
     }
 
+    /// Whether a collection of either kind is due.
+    #[inline]
+    pub(crate) fn wants_collection(&self) -> bool {
+        self.allocated >= self.step || self.is_due()
+    }
+
+    /// After a minor collection that so many more bytes have survived: the next one is due later, the less came of this
+    /// one.
+    pub(crate) fn minor_collected(&mut self, config: &Config, survived: usize) {
+        let Some(least) = config.minor_step else { return };
+        let useless = survived > self.allocated / 4 * 3;
+        self.step = if useless { self.step.saturating_mul(2) } else { (self.step / 2).max(least) };
+        self.live += survived;
+        self.allocated = 0;
+    }
+
     /// Sets the goal for the next collection: the growth factor times what is alive, at least the smallest heap.
     pub(crate) fn collected(&mut self, config: &Config, live: usize) {
         self.live = live;
         self.allocated = 0;
+        self.step = config.minor_step.unwrap_or(usize::MAX);
         // A float holds every size that occurs exactly enough, and the cast saturates.
         let size = self.size();
         self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);

@@ -45,9 +45,7 @@ pub(crate) fn census(core: &mut Core) -> (usize, usize) {
             block.info().live.set(live);
             objects += live as usize;
             bytes += live as usize * *cell_size;
-            let dead = block.allocated().is_some_and(|allocated| {
-                allocated.iter().zip(block.marks()).any(|(allocated, marks)| allocated.get() & !marks.get() != 0)
-            });
+            let dead = has_dead(block);
             block.info().unswept.set(dead);
             if poison_cells && !dead {
                 poison(block, starts, *cell_size);
@@ -71,7 +69,51 @@ pub(crate) fn census(core: &mut Core) -> (usize, usize) {
             free_large(core, block);
         }
     }
+    core.old_larges = position;
     (objects, bytes)
+}
+
+/// [`census`] after a minor collection, of what was allocated since the collection before: of the blocks that cursors have
+/// entered, and of new large objects. No block is given back, since the next allocations will want them.
+///
+/// Returns by how many objects and bytes there is more alive than after the collection before.
+pub(crate) fn minor_census(core: &mut Core) -> (usize, usize) {
+    let (mut objects, mut bytes) = (0, 0);
+    let poison_cells = core.config.zeal;
+    for space in &mut core.spaces {
+        let cell_size = space.cell_size;
+        space.reenter(|block, starts| {
+            let live = count(block.marks());
+            let survived = (live - block.info().live.replace(live)) as usize;
+            objects += survived;
+            bytes += survived * cell_size;
+            let dead = has_dead(block);
+            block.info().unswept.set(dead);
+            if poison_cells && !dead {
+                poison(block, starts, cell_size);
+            }
+        });
+    }
+    let mut position = core.old_larges;
+    while let Some(&block) = core.larges.get(position) {
+        if is_marked(block.base()) {
+            objects += 1;
+            bytes += block.info().cell_size.get();
+            position += 1;
+        } else {
+            core.larges.swap_remove(position);
+            free_large(core, block);
+        }
+    }
+    core.old_larges = position;
+    (objects, bytes)
+}
+
+/// Whether a block has values that are dead and not dropped.
+fn has_dead(block: Block) -> bool {
+    block.allocated().is_some_and(|allocated| {
+        allocated.iter().zip(block.marks()).any(|(allocated, marks)| allocated.get() & !marks.get() != 0)
+    })
 }
 
 fn free_large(core: &mut Core, block: Block) {

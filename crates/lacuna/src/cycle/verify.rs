@@ -59,6 +59,15 @@ impl core::error::Error for VerifyError {}
 /// Walks everything that roots and queued guardians lead to. `marked`: marking has just ended with so many objects
 /// marked, so everything reached must be marked, and nothing else.
 pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport, VerifyError> {
+    walk(core, marked.is_some(), marked)
+}
+
+/// [`verify`] after a minor collection: everything reached must be marked, and so may be what is not.
+pub(crate) fn verify_minor(core: &Core) -> Result<(), VerifyError> {
+    walk(core, true, None).map(drop)
+}
+
+fn walk(core: &Core, all_marked: bool, marked: Option<usize>) -> Result<VerifyReport, VerifyError> {
     core.pool.check().map_err(VerifyError::new)?;
     if core.closed {
         // All objects are gone.
@@ -81,7 +90,7 @@ pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport,
         }
         cells.check(object).map_err(|what| VerifyError { what, object: None, referrer })?;
         let name = (object.descriptor().type_name)();
-        if marked.is_some() && !is_marked(object.cell()) {
+        if all_marked && !is_marked(object.cell()) {
             let what = "an object that can be reached was not marked";
             return Err(VerifyError { what, object: Some(name), referrer });
         }

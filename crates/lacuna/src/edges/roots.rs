@@ -29,7 +29,7 @@ use crate::object::descriptor::ObjectRef;
 /// Bytes of a page, and its alignment: what leads from a slot to the page's header.
 const PAGE: usize = 4096;
 /// Slots of a page, the last of which is never free, so that it ends each pass.
-const SLOTS: usize = PAGE / size_of::<*mut u8>() - 3;
+const SLOTS: usize = PAGE / size_of::<*mut u8>() - 4;
 
 #[repr(C, align(4096))]
 struct Page {
@@ -38,6 +38,8 @@ struct Page {
     taken: Cell<usize>,
     /// Slots given back since then. From [`ORPHANED`] on the heap is gone.
     freed: Cell<usize>,
+    /// The cursor was in the page since the last collection, so that it may lead to objects that no collection has seen.
+    recent: Cell<bool>,
     slots: [Cell<*mut u8>; SLOTS],
 }
 
@@ -83,6 +85,8 @@ pub(crate) struct RootTable {
     /// Slots that are taken, counted once the heap is gone.
     orphans: Cell<usize>,
     pages: RefCell<Vec<NonNull<Page>>>,
+    /// The recent ones of them. Has room for all.
+    recent: RefCell<Vec<NonNull<Page>>>,
     heap_lives: Cell<bool>,
     /// Callbacks of the heap are running. Kept here, where it can be reset even if a callback moved the heap away; keeps
     /// the table alive meanwhile.
@@ -126,6 +130,7 @@ impl TableOwner {
             turn: Cell::new(0),
             orphans: Cell::new(0),
             pages: RefCell::new(Vec::new()),
+            recent: RefCell::new(Vec::new()),
             heap_lives: Cell::new(true),
             draining: Cell::new(false),
             turns: Cell::new(0),
@@ -324,7 +329,7 @@ impl RootTable {
             // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
             let Page { taken, freed, .. } = unsafe { page.as_ref() };
             if SLOTS - 1 - taken.get() + freed.get() % ORPHANED >= WORTHWHILE {
-                self.cursor.set(first_slot(page));
+                self.enter(page);
                 if self.pass() {
                     return Ok(());
                 }
@@ -332,6 +337,28 @@ impl RootTable {
             self.turn.set(self.turn.get() + 1);
         }
         self.grow()
+    }
+
+    /// Moves the cursor to the first slot of a page.
+    fn enter(&self, page: NonNull<Page>) {
+        // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+        if !unsafe { page.as_ref() }.recent.replace(true) {
+            self.recent.borrow_mut().push(page);
+        }
+        self.cursor.set(first_slot(page));
+    }
+
+    /// All roots lead to objects that a collection has seen, until more are made.
+    pub(crate) fn forget_recent(&self) {
+        let mut recent = self.recent.borrow_mut();
+        let current = self.current_page();
+        // SAFETY: [INV-ROOT-2] as above.
+        recent.drain(..).for_each(|page| unsafe { page.as_ref() }.recent.set(false));
+        if let Some(page) = current {
+            // SAFETY: [INV-ROOT-2] as above.
+            unsafe { page.as_ref() }.recent.set(true);
+            recent.push(page);
+        }
     }
 
     fn page_in_turn(&self) -> Option<NonNull<Page>> {
@@ -357,6 +384,8 @@ impl RootTable {
     /// Adds a page, and moves the cursor to its first slot.
     fn grow(&self) -> Result<(), Exhausted> {
         self.pages.borrow_mut().try_reserve(1).map_err(|_| Exhausted::System)?;
+        let room = self.pages.borrow().len() + 1 - self.recent.borrow().len();
+        self.recent.borrow_mut().try_reserve(room).map_err(|_| Exhausted::System)?;
         // SAFETY: a page has more than zero bytes.
         let page = NonNull::new(unsafe { alloc(Layout::new::<Page>()) }.cast::<Page>()).ok_or(Exhausted::System)?;
         let freed = if self.heap_lives.get() { 0 } else { ORPHANED };
@@ -365,12 +394,13 @@ impl RootTable {
             (&raw mut (*page.as_ptr()).table).write(self.this());
             (&raw mut (*page.as_ptr()).taken).write(Cell::new(0));
             (&raw mut (*page.as_ptr()).freed).write(Cell::new(freed));
+            (&raw mut (*page.as_ptr()).recent).write(Cell::new(false));
             let slots = (&raw mut (*page.as_ptr()).slots).cast::<Cell<*mut u8>>();
             for index in 0..SLOTS {
                 slots.add(index).write(Cell::new(if index == SLOTS - 1 { LIMIT } else { FREE }));
             }
         }
-        self.cursor.set(first_slot(page));
+        self.enter(page);
         let mut pages = self.pages.borrow_mut();
         self.turn.set(pages.len());
         pages.push(page);
@@ -381,10 +411,19 @@ impl RootTable {
     ///
     /// A page is borrowed only while the iterator stands still, so that roots may be dropped in between.
     pub(crate) fn targets(&self) -> impl Iterator<Item = ObjectRef> {
+        Self::targets_in(&self.pages)
+    }
+
+    /// The objects that roots in recent pages keep alive: all that were rooted since the last collection, and others.
+    pub(crate) fn recent_targets(&self) -> impl Iterator<Item = ObjectRef> {
+        Self::targets_in(&self.recent)
+    }
+
+    fn targets_in(pages: &RefCell<Vec<NonNull<Page>>>) -> impl Iterator<Item = ObjectRef> {
         let mut position = 0;
         core::iter::from_fn(move || {
             loop {
-                let page = *self.pages.borrow().get(position / SLOTS)?;
+                let page = *pages.borrow().get(position / SLOTS)?;
                 // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
                 let content = unsafe { &(*page.as_ptr()).slots[position % SLOTS] }.get();
                 position += 1;

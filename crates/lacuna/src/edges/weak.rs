@@ -30,7 +30,7 @@ use core::ptr::{self, NonNull};
 use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
 use crate::memory::block::Block;
-use crate::memory::chunk::BLOCK_SIZE;
+use crate::memory::chunk::{BLOCK_SIZE, is_marked};
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
 use crate::object::ephemerons::Waiter;
@@ -85,6 +85,10 @@ pub(crate) struct WeakSlots {
     in_use: usize,
     /// Blocks with observed cells.
     blocks: Vec<Block>,
+    /// Those of them in which an object was observed that no collection had seen. Has room for all of them.
+    recent: Vec<Block>,
+    /// Whether the weak pass decides only over objects that no collection has seen before.
+    recent_only: bool,
     /// The generation that a slot starts with which was never used before.
     start: u32,
 }
@@ -117,12 +121,16 @@ impl WeakSlots {
         let index = self.take(object)?;
         entry.set(index + 1);
         observed.set_observed(object.cell());
+        if !is_marked(object.cell()) && !block.info().recent.replace(true) {
+            self.recent.push(block);
+        }
         Ok(index)
     }
 
     #[cold]
     fn observe_block(&mut self, block: Block) -> Result<Observed<'static>, Exhausted> {
         self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
+        self.recent.try_reserve(self.blocks.len() + 1 - self.recent.len()).map_err(|_| Exhausted::System)?;
         let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
         self.blocks.push(block);
         Ok(observed)
@@ -299,32 +307,60 @@ impl WeakSlots {
         self.in_use -= 1;
     }
 
+    /// Says which objects the next weak pass decides over: all, or those that no collection has seen.
+    pub(crate) fn decide_over_recent(&mut self, only: bool) {
+        self.recent_only = only;
+    }
+
     /// Calls `visit` with the slot of each observed object that is unmarked. Allocates nothing.
     pub(crate) fn each_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) {
-        for position in 0..self.blocks.len() {
-            Observed::each_condemned(self.blocks[position], |_, slot| visit(self, slot));
+        let blocks = |slots: &Self| if slots.recent_only { slots.recent.len() } else { slots.blocks.len() };
+        for position in 0..blocks(self) {
+            let block = if self.recent_only { self.recent[position] } else { self.blocks[position] };
+            Observed::each_condemned(block, |_, slot| visit(self, slot));
         }
     }
 
     /// Frees the slots of all unmarked objects, after `visit` has seen each. Allocates nothing.
     pub(crate) fn free_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) -> usize {
         let before = self.in_use;
+        let mut recent = core::mem::take(&mut self.recent);
         let mut blocks = core::mem::take(&mut self.blocks);
-        blocks.retain(|&block| {
-            Observed::each_condemned(block, |entry, slot| {
-                visit(self, slot);
-                entry.set(0);
-                self.free(slot);
-            });
-            let observed = Observed::of(block).expect("listed blocks have a table");
-            let unused = observed.forget_unmarked(block);
-            if unused {
-                observed.free(block);
+        recent.iter().for_each(|block| block.info().recent.set(false));
+        if self.recent_only {
+            let mut freed = false;
+            for &block in &recent {
+                // The run of a large object is given back as soon as that is dead, other blocks by a major collection.
+                if self.forget_condemned(block, &mut visit) && block.is_run() {
+                    Observed::of(block).expect("listed blocks have a table").free(block);
+                    freed = true;
+                }
             }
-            !unused
-        });
-        self.blocks = blocks;
+            if freed {
+                blocks.retain(|&block| Observed::of(block).is_some());
+            }
+        } else {
+            blocks.retain(|&block| {
+                let unused = self.forget_condemned(block, &mut visit);
+                if unused {
+                    Observed::of(block).expect("listed blocks have a table").free(block);
+                }
+                !unused
+            });
+        }
+        recent.clear();
+        (self.blocks, self.recent) = (blocks, recent);
         before - self.in_use
+    }
+
+    /// Frees the slots of the unmarked objects of a block; says whether no object of it is observed any more.
+    fn forget_condemned(&mut self, block: Block, visit: &mut impl FnMut(&mut Self, SlotIndex)) -> bool {
+        Observed::each_condemned(block, |entry, slot| {
+            visit(self, slot);
+            entry.set(0);
+            self.free(slot);
+        });
+        Observed::of(block).expect("listed blocks have a table").forget_unmarked(block)
     }
 
     /// Gives the table back if nothing is observed any more.
@@ -360,6 +396,7 @@ impl WeakSlots {
                 self.free(index);
             }
         }
+        self.recent.clear();
         for block in self.blocks.drain(..) {
             Observed::of(block).expect("listed blocks have a table").free(block);
         }

@@ -347,7 +347,9 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn written<C>(self, cx: &Mutator<'gc>, cell: *const C) {
-        let _ = cx;
+        if T::EDGES {
+            cx.remember(self.cell());
+        }
         let object = self.as_ref();
         let offset = cell.addr().wrapping_sub(ptr::from_ref(object).addr());
         let bytes = size_of_val(object);

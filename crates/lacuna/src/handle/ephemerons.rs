@@ -378,6 +378,7 @@ impl<'gc, K: Keys<In<'gc> = K>, V: Trace> Gc<'gc, Ephemerons<K, V>> {
     /// Access to the table for changing it.
     #[inline(always)]
     pub fn edit<'cx>(self, cx: &'cx Mutator<'gc>) -> EphemeronEdit<'cx, 'gc, K, V> {
+        cx.remember(self.cell());
         EphemeronEdit { table: self.as_ref(), cx }
     }
 }

@@ -140,6 +140,12 @@ impl<'gc> Mutator<'gc> {
         step(unsafe { &mut *self.core.get() })
     }
 
+    /// Remembers an object that is about to be written: the write barrier.
+    #[inline(always)]
+    pub(crate) fn remember(&self, cell: NonNull<u8>) {
+        self.with(|core| core.remember(cell));
+    }
+
     #[inline(always)]
     pub(crate) fn roots(&self) -> &RootTable {
         // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now. The owner of the table never changes, and what

@@ -36,6 +36,8 @@ pub(crate) struct BlockInfo {
     pub(crate) drops: Cell<bool>,
     /// Whether it may hold dead values that are not yet dropped.
     pub(crate) unswept: Cell<bool>,
+    /// Whether an object in it was observed since the last collection that no collection had seen.
+    pub(crate) recent: Cell<bool>,
     /// The weak slots of its cells, a table of the layer above; null while there is none. `[INV-BLOCK-4]`
     pub(crate) observed: Cell<*mut ()>,
 }
@@ -124,6 +126,7 @@ impl Block {
         info.live.set(0);
         info.drops.set(drops);
         info.unswept.set(false);
+        info.recent.set(false);
         self.kind().set(kind);
         if drops {
             // SAFETY: [INV-BLOCK-1] the block is ours and no cell of it is in use yet; the range is its last bytes.
@@ -140,6 +143,7 @@ impl Block {
         info.live.set(0);
         info.drops.set(drops);
         info.unswept.set(false);
+        info.recent.set(false);
         self.kind().set(kind);
     }
 
@@ -150,6 +154,11 @@ impl Block {
         let bits = unsafe { table.cast::<BlockBits>().as_ref() };
         let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
         bits[granule / 64].get() & 1 << (granule % 64) != 0
+    }
+
+    /// Whether it begins a run with one large object.
+    pub(crate) fn is_run(self) -> bool {
+        self.info().large.get()
     }
 
     /// The cell at a byte offset.

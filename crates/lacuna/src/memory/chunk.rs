@@ -1,8 +1,8 @@
 //! Chunks: regions from the global allocator that carry their own side tables.
 //!
 //! ```text
-//!   0        colour·16 KiB          +32 KiB                              2 MiB
-//!   | blocks … | marks | kinds | infos | blocks …                          |
+//!   0        colour·16 KiB          +48 KiB                              2 MiB
+//!   | blocks … | marks | dirty | kinds | infos | blocks …                  |
 //! ```
 //!
 //! The side tables of a chunk start at a *colour* taken from the chunk's address. Were they at the same offset in
@@ -43,13 +43,15 @@ pub(crate) const LAST_TABLE_BLOCK: usize = COLOURS - 1 + TABLE_BLOCKS;
 const MARK_WORDS: usize = CHUNK_SIZE / GRANULE / 64;
 
 const _: () = assert!(BLOCKS_PER_CHUNK == u128::BITS as usize, "a chunk's free blocks are the bits of a u128");
-const _: () = assert!(size_of::<SideTables>() <= TABLE_BLOCKS * BLOCK_SIZE && TABLE_BLOCKS == 2);
+const _: () = assert!(size_of::<SideTables>() <= TABLE_BLOCKS * BLOCK_SIZE && TABLE_BLOCKS == 3);
 
 /// What the collector knows about the blocks and cells of one chunk.
 #[repr(C)]
 pub(crate) struct SideTables {
     /// One bit for each granule: an object that starts there was reached.
     marks: [Cell<u64>; MARK_WORDS],
+    /// One bit for each granule: the marked object that starts there was written since the last collection.
+    dirty: [Cell<u64>; MARK_WORDS],
     /// For each block a word of the layer above: what its cells hold. Null where the block is free.
     kinds: [Cell<*const ()>; BLOCKS_PER_CHUNK],
     blocks: [BlockInfo; BLOCKS_PER_CHUNK],
@@ -168,8 +170,37 @@ pub(crate) fn mark(cell: NonNull<u8>) -> bool {
     true
 }
 
+/// Makes the cell dirty; says whether it was clean before.
+#[inline(always)]
+pub(crate) fn make_dirty(cell: NonNull<u8>) -> bool {
+    let (word, bit) = dirty_word(cell);
+    let dirty = word.get();
+    word.set(dirty | bit);
+    dirty & bit == 0
+}
+
+/// Whether the cell is dirty.
+#[inline(always)]
+pub(crate) fn is_dirty(cell: NonNull<u8>) -> bool {
+    let (word, bit) = dirty_word(cell);
+    word.get() & bit != 0
+}
+
+/// Makes the cell clean.
+pub(crate) fn make_clean(cell: NonNull<u8>) {
+    let (word, bit) = dirty_word(cell);
+    word.set(word.get() & !bit);
+}
+
+#[inline(always)]
+fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
+    let addr = cell.addr().get();
+    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
+    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / GRANULE % 64))
+}
+
 /// Whether the cell is marked.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_marked(cell: NonNull<u8>) -> bool {
     let (word, bit) = mark_word(cell);
     word.get() & bit != 0

@@ -24,10 +24,13 @@ pub(crate) struct Space {
     pub(crate) blocks: Vec<Block>,
     /// Position in `blocks` of the first that no cursor has passed since the last collection.
     next: usize,
-    /// Blocks before it that were swept after cursors had passed them by.
+    /// Blocks before it that have free cells again: those that were swept after cursors had passed them by, and those of
+    /// which a minor collection has told the free cells. Has room for all blocks, like the next two.
     ready: Vec<Block>,
-    /// Blocks before it that were left out because they are nearly full. Has room for all blocks.
+    /// Blocks before it that were left out because they are nearly full.
     nearly_full: Vec<Block>,
+    /// Blocks that cursors entered since the last collection.
+    entered: Vec<Block>,
     /// The space's cursor while it has no place in the cursor table.
     pub(crate) parked: Option<Cursor>,
 }
@@ -53,6 +56,7 @@ impl Space {
             next: 0,
             ready: Vec::new(),
             nearly_full: Vec::new(),
+            entered: Vec::new(),
             parked: None,
         }
     }
@@ -76,6 +80,7 @@ impl Space {
                 return Ok(Refill::Unswept(block));
             }
             entered += block.free_cells() * self.cell_size;
+            self.entered.push(block);
             if cursor.enter(block, &self.starts)? {
                 return Ok(Refill::Filled { entered });
             }
@@ -99,8 +104,9 @@ impl Space {
 
     fn add_block(&mut self, pool: &mut Pool) -> Result<Block, Exhausted> {
         self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
-        let room = self.blocks.capacity() - self.nearly_full.len();
-        self.nearly_full.try_reserve_exact(room).map_err(|_| Exhausted::System)?;
+        for list in [&mut self.ready, &mut self.nearly_full, &mut self.entered] {
+            list.try_reserve_exact(self.blocks.capacity() - list.len()).map_err(|_| Exhausted::System)?;
+        }
         let block = pool.take_block()?;
         block.format(self.kind, self.cell_size, self.drops);
         self.blocks.push(block);
@@ -108,33 +114,51 @@ impl Space {
         Ok(block)
     }
 
-    /// Takes a block back that [`Self::refill`] found unswept and that has been swept since. If there is no memory to
-    /// remember it, its cells stay unused until the next collection.
+    /// Takes a block back that [`Self::refill`] found unswept and that has been swept since.
     pub(crate) fn swept(&mut self, block: Block) {
-        if self.ready.try_reserve(1).is_ok() {
-            self.ready.push(block);
+        self.ready.push(block);
+    }
+
+    /// Calls `count` with each block that cursors entered since the last collection, so that it tells which of their cells
+    /// are free, and lets cursors enter those again that are worth it: the one entered first is the next.
+    pub(crate) fn reenter(&mut self, mut count: impl FnMut(Block, &CellStarts)) {
+        while let Some(block) = self.entered.pop() {
+            count(block, &self.starts);
+            let free = block.free_cells();
+            if free * NEARLY_FULL >= block.capacity() {
+                self.ready.push(block);
+            } else if free > 0 {
+                self.nearly_full.push(block);
+            }
         }
+        self.parked = None;
     }
 
     /// Gives back what only more blocks needed.
     pub(crate) fn shrink(&mut self) {
         shrink(&mut self.blocks, 0);
-        shrink(&mut self.nearly_full, self.blocks.capacity());
+        for list in [&mut self.ready, &mut self.nearly_full, &mut self.entered] {
+            shrink(list, self.blocks.capacity());
+        }
     }
 
     /// Lets cursors pass all blocks again, after a collection has told their free cells.
     pub(crate) fn rewind(&mut self) {
         self.next = 0;
-        self.ready.clear();
-        self.nearly_full.clear();
+        self.forget_lists();
         self.parked = None;
     }
 
     /// Lets no cursor pass a block before the next collection: which of their cells are free is not known.
     pub(crate) fn exhaust(&mut self) {
         self.next = self.blocks.len();
+        self.forget_lists();
+        self.parked = None;
+    }
+
+    fn forget_lists(&mut self) {
         self.ready.clear();
         self.nearly_full.clear();
-        self.parked = None;
+        self.entered.clear();
     }
 }
