@@ -24,7 +24,7 @@ pub struct Failure {
 pub enum FailureKind {
     /// The callback of a cleanup.
     Cleanup,
-    /// The `Drop` of an object, while it was swept, or that of a payload.
+    /// The `Drop` of an object, while it was swept, that of the value of a dead ephemeron, or that of a payload.
     Drop,
 }
 
