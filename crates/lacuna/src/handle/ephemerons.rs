@@ -82,10 +82,10 @@ impl<T: ?Sized + Object> Keys for Gc<'_, T> {
         // by which the index tells the entries of one line apart.
         let granule = self.cell().addr().get() as u64 / GRANULE as u64;
         // Both halves of the product count: the index uses the high bits and the low ones.
-        let product = u128::from(before ^ granule / NEIGHBOURS) * 0x9E37_79B9_7F4A_7C15;
+        let product = u128::from(before ^ (granule / NEIGHBOURS)) * 0x9E37_79B9_7F4A_7C15;
         let hash = (product >> 64) as u64 ^ product as u64;
         let within = granule % NEIGHBOURS;
-        (hash & !(NEIGHBOURS - 1) | within) ^ within << 59
+        ((hash & !(NEIGHBOURS - 1)) | within) ^ (within << 59)
     }
 }
 
