@@ -52,6 +52,7 @@ pub use error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, Wro
 pub use export::retaining::{RetainingPath, SelfRetention};
 pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
 pub use handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
+pub use handle::ephemerons::{EphemeronEdit, Ephemerons, Keys};
 pub use handle::guard::{AnyRoot, Guard, Guarded};
 pub use handle::mutator::Mutator;
 pub use handle::root::Root;

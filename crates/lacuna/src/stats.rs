@@ -35,7 +35,7 @@ pub struct Stats {
     pub goal_bytes: usize,
     /// Roots that exist.
     pub roots: usize,
-    /// Objects that are observed by weak references, cleanups or guardians.
+    /// Objects that are observed by weak references, cleanups or guardians, or as keys of ephemerons.
     pub weak_slots: usize,
     /// Cleanups and guardians whose target was not found unreachable so far.
     pub armed: usize,
@@ -59,7 +59,8 @@ pub struct Stats {
 pub struct CycleStats {
     /// Why it was started.
     pub cause: Cause,
-    /// Objects that had short weak references, a cleanup or a guardian, and were found unreachable.
+    /// Objects that had short weak references, a cleanup or a guardian, or were keys of ephemerons with values that can
+    /// hold edges, and were found unreachable.
     pub short_cleared: usize,
     /// Those of them that died for good.
     pub long_cleared: usize,
@@ -67,6 +68,14 @@ pub struct CycleStats {
     pub cleanups_queued: usize,
     /// Guarded objects queued.
     pub guardians_queued: usize,
+    /// Entries of the ephemeron tables that were reached.
+    pub ephemeron_entries: usize,
+    /// How often such an entry was looked at: at most once for each of its keys, and once more.
+    pub ephemerons_examined: usize,
+    /// Entries whose values were visited, because all their keys were reached.
+    pub ephemerons_resolved: usize,
+    /// Entries removed, because one of their keys was dead.
+    pub ephemerons_cleared: usize,
     /// Objects looked into while marking. Objects that cannot hold edges are not.
     pub objects_traced: usize,
     /// Of those, the ones looked into by way of the prefetch ring.

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::mark::{self, MarkWork};
 use super::verify::{self, VerifyError};
-use super::{sweep, weak_pass};
+use super::{ephemerons, sweep, weak_pass};
 use crate::memory::block::Block;
 use crate::stats::{Cause, CycleStats};
 
@@ -36,6 +36,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     // Before the sweep: what it drops may drop and make roots.
     let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
     stats.weak_time = clock.lap();
+    ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
     let (live_objects, live_bytes) = sweep::census(core);
     if at_once {
         sweep::finish(core, true);
@@ -86,6 +87,7 @@ impl<'a> Marking<'a> {
 
 impl Drop for Marking<'_> {
     fn drop(&mut self) {
+        ephemerons::abandon(self.core);
         let Core { spaces, larges, marker, .. } = &mut *self.core;
         marker.clear();
         for space in spaces {

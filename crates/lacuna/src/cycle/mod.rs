@@ -2,6 +2,7 @@
 
 pub(crate) mod collector;
 pub(crate) mod core;
+pub(crate) mod ephemerons;
 pub(crate) mod failures;
 pub(crate) mod mark;
 pub(crate) mod pacing;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::ptr::NonNull;
 
 use hashbrown::HashSet;
 
@@ -10,7 +11,7 @@ use crate::memory::bitmap::GRANULE;
 use crate::memory::block::Block;
 use crate::memory::chunk::{BLOCK_SIZE, is_marked};
 use crate::object::descriptor::ObjectRef;
-use crate::object::edges::EdgeList;
+use crate::object::edges::{EdgeList, Waiting};
 
 /// What a walk over the heap found.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -67,6 +68,8 @@ pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport,
     let mut report = VerifyReport::default();
     let mut reached = HashSet::new();
     let mut pending: Vec<(ObjectRef, Option<&'static str>)> = Vec::new();
+    let mut waiting = Waiting::default();
+    let mut keys: Vec<(NonNull<u8>, &'static str)> = Vec::new();
     pending.extend(core.roots.targets().map(|object| (object, None)));
     for slot in core.finalizers.guarded_slots() {
         let object = core.weak.slot(slot).object();
@@ -89,6 +92,24 @@ pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport,
         report.edges += list.edges.len();
         // The cells are checked before anything is read from them.
         pending.extend(list.edges.iter().map(|&cell| (cells.object(cell), Some(name))));
+        keys.extend(list.keys.into_iter().map(|cell| (cell, name)));
+        let now_free = waiting.reached(object.cell());
+        let dependent = list.dependent.into_iter().map(|edge| (name, edge)).chain(now_free);
+        for (name, edge) in dependent {
+            let is_reached = |cell| reached.contains(&cells.object(cell));
+            if let Some((name, target)) = waiting.admit(name, edge, is_reached) {
+                report.edges += 1;
+                pending.push((cells.object(target), Some(name)));
+            }
+        }
+    }
+    for (key, name) in keys {
+        let key = cells.object(key);
+        cells.check(key).map_err(|what| VerifyError { what, object: None, referrer: Some(name) })?;
+        if marked.is_some() && !reached.contains(&key) {
+            let what = "an ephemeron was not removed though a key of it is dead";
+            return Err(VerifyError { what, object: Some((key.descriptor().type_name)()), referrer: Some(name) });
+        }
     }
     if marked.is_some_and(|marked| report.objects != marked) {
         return Err(VerifyError::new("more objects are marked than can be reached"));
@@ -122,7 +143,7 @@ impl<'a> Cells<'a> {
         Self { core, blocks }
     }
 
-    fn object(&self, cell: core::ptr::NonNull<u8>) -> ObjectRef {
+    fn object(&self, cell: NonNull<u8>) -> ObjectRef {
         crate::object::descriptor::suspect(cell)
     }
 

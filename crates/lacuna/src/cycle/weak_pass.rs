@@ -4,13 +4,15 @@
 //! Before it, everything that roots and queued guardians lead to is marked. After it, unmarked means dead.
 
 use super::core::Core;
+use super::ephemerons;
 use super::mark::{self, MarkWork};
 use crate::stats::CycleStats;
 
 /// Decides over all observed objects that were not reached.
 pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWork {
     let before = core.finalizers.queue_lengths();
-    let mut work = MarkWork::default();
+    // Everything that is strongly reachable is marked once the values of ephemerons are.
+    let mut work = ephemerons::converge(core, stats);
     if core.finalizers.has_guardians() {
         // All guarded objects that are unreachable are found before any of them is marked: one may lead to another.
         queue_guardians(core, cycle);
@@ -18,10 +20,12 @@ pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWo
         stats.short_cleared = clear_short(core);
         // What the queued guardians lead to lives on, intact.
         mark::mark_guarded(core);
-        work = mark::drain(core);
+        work += mark::drain(core);
+        work += ephemerons::converge(core, stats);
     }
     // Now nothing brings an unmarked object back.
-    stats.long_cleared = bury(core, cycle);
+    stats.ephemerons_cleared = ephemerons::kill_unmarked(core, stats);
+    stats.long_cleared = bury(core, cycle, stats);
     stats.short_cleared = stats.short_cleared.max(stats.long_cleared);
     let after = core.finalizers.queue_lengths();
     (stats.guardians_queued, stats.cleanups_queued) = (after.0 - before.0, after.1 - before.1);
@@ -43,10 +47,12 @@ fn clear_short(core: &mut Core) -> usize {
     cleared
 }
 
-/// Frees the slots of dead objects, which kills their weak references, and queues their cleanups.
-fn bury(core: &mut Core, cycle: u32) -> usize {
+/// Frees the slots of dead objects, which kills their weak references, kills the ephemerons that they are keys of, and
+/// queues their cleanups.
+fn bury(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
     weak.free_condemned(|weak, slot| {
+        stats.ephemerons_cleared += ephemerons::kill_waiters(weak.replace_waiter(slot, None));
         let external = finalizers.queue_cleanups(weak, slot, cycle);
         pacing.external = pacing.external.saturating_sub(external);
     })

@@ -33,6 +33,7 @@ use crate::memory::block::Block;
 use crate::memory::chunk::BLOCK_SIZE;
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
+use crate::object::ephemerons::Waiter;
 
 /// The number of a slot in the table.
 pub(crate) type SlotIndex = u32;
@@ -76,6 +77,9 @@ pub(crate) enum Kind {
 pub(crate) struct WeakSlots {
     slots: Table<Slot>,
     extensions: Table<Extension>,
+    /// By extension, the ephemerons that wait for the object: the newest. Shorter than the table of extensions, or empty,
+    /// where no later one belongs to a key. Nothing waits outside of weak passes.
+    waiters: Table<Option<Waiter>>,
     first_free: Option<u32>,
     first_free_extension: Option<u32>,
     in_use: usize,
@@ -94,7 +98,8 @@ impl WeakSlots {
     /// Bytes of the table and of the blocks' tables.
     pub(crate) fn bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(|block| Observed::layout(block.capacity()).size()).sum();
-        self.slots.bytes() + self.extensions.bytes() + self.blocks.capacity() * size_of::<Block>() + blocks
+        let tables = self.slots.bytes() + self.extensions.bytes() + self.waiters.bytes();
+        tables + self.blocks.capacity() * size_of::<Block>() + blocks
     }
 
     /// The object's slot, made if it has none.
@@ -179,6 +184,28 @@ impl WeakSlots {
         Ok(())
     }
 
+    /// Makes it possible for ephemerons to wait for a slot's object.
+    pub(crate) fn make_key(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
+        self.extend(index)?;
+        let extension = self.slot(index).extension().expect("the slot was extended");
+        while self.waiters.length() <= extension {
+            self.waiters.push(None)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the newest of the ephemerons that wait for a slot's object, which is a key if there are any.
+    pub(crate) fn replace_waiter(&mut self, index: SlotIndex, newest: Option<Waiter>) -> Option<Waiter> {
+        let waiter = self.slot(index).extension().and_then(|extension| self.waiters.get_mut(extension));
+        match waiter {
+            Some(waiter) => core::mem::replace(waiter, newest),
+            None => {
+                debug_assert!(newest.is_none(), "the object was not made a key");
+                None
+            }
+        }
+    }
+
     /// The generation that a weak reference of this kind to the slot's object gets.
     ///
     /// # Panics
@@ -245,6 +272,7 @@ impl WeakSlots {
         let slot = &mut self.slots[index];
         if let Some(extension) = slot.extension() {
             debug_assert_eq!(self.extensions[extension].registrations, NONE);
+            debug_assert!(self.waiters.get(extension).is_none_or(Option::is_none));
             self.extensions[extension].registrations = self.first_free_extension.unwrap_or(NONE);
             self.first_free_extension = Some(extension);
         }

@@ -31,6 +31,10 @@ pub(crate) fn write(core: &Core, mut out: impl Write) -> io::Result<()> {
         positions.insert(object, order.len() + 1);
         order.push((object, edges));
     }
+    // The value of an ephemeron hangs on the object that holds the table; the format has no edge from two nodes.
+    for (holder, target) in core::mem::take(&mut walk.dependent) {
+        order[positions[&holder] - 1].1.push(target);
+    }
     let mut rooted: Vec<ObjectRef> = core.roots.targets().collect();
     rooted.extend(core.finalizers.guarded_slots().filter_map(|slot| core.weak.slot(slot).object()));
     rooted.sort_unstable_by_key(|object| positions[object]);

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::cycle::core::Core;
 use crate::object::descriptor::{ObjectRef, suspect};
-use crate::object::edges::EdgeList;
+use crate::object::edges::{EdgeList, Waiting};
 
 /// Objects in the order in which a walk reached them.
 #[derive(Default)]
@@ -15,6 +15,10 @@ pub(crate) struct Walk {
     /// For each object reached, the one that it was first reached from; `None` for where the walk began.
     reached_from: HashMap<ObjectRef, Option<ObjectRef>>,
     pending: VecDeque<ObjectRef>,
+    /// Edges in the values of ephemerons whose keys were not all reached yet.
+    waiting: Waiting<ObjectRef>,
+    /// Edges in the values of ephemerons whose keys were all reached, each with the object that holds the table.
+    pub(crate) dependent: Vec<(ObjectRef, ObjectRef)>,
 }
 
 impl Walk {
@@ -36,7 +40,7 @@ impl Walk {
         }
     }
 
-    /// The next object and what its edges lead to.
+    /// The next object and what its edges lead to, except those in the values of ephemerons.
     pub(crate) fn next(&mut self) -> Option<(ObjectRef, Vec<ObjectRef>)> {
         let object = self.pending.pop_front()?;
         let mut list = EdgeList::default();
@@ -44,6 +48,15 @@ impl Walk {
         let edges: Vec<ObjectRef> = list.edges.into_iter().map(suspect).collect();
         for &target in &edges {
             self.reach(target, Some(object));
+        }
+        let now_free = self.waiting.reached(object.cell());
+        for (holder, edge) in list.dependent.into_iter().map(|edge| (object, edge)).chain(now_free) {
+            let is_reached = |cell| self.reached_from.contains_key(&suspect(cell));
+            if let Some((holder, target)) = self.waiting.admit(holder, edge, is_reached) {
+                let target = suspect(target);
+                self.dependent.push((holder, target));
+                self.reach(target, Some(holder));
+            }
         }
         Some((object, edges))
     }

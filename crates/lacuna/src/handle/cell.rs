@@ -346,7 +346,7 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
     /// `[INV-CELL-3]`. Also where a write barrier goes.
     #[inline(always)]
     #[track_caller]
-    fn written<C>(self, cx: &Mutator<'gc>, cell: *const C) {
+    pub(crate) fn written<C>(self, cx: &Mutator<'gc>, cell: *const C) {
         let _ = cx;
         let object = self.as_ref();
         let offset = cell.addr().wrapping_sub(ptr::from_ref(object).addr());

@@ -2,6 +2,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod cleanup;
+pub(crate) mod ephemerons;
 pub(crate) mod guard;
 pub(crate) mod mutator;
 pub(crate) mod root;

@@ -25,7 +25,7 @@ use crate::edges::roots::{HeapId, RootSlot, RootTable};
 use crate::edges::weak::Kind;
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure};
 use crate::heap::Heap;
-use crate::object::descriptor::{Descriptor, ObjectRef};
+use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
 use crate::object::edges::HeldRoot;
 use crate::object::gc::{Brand, Gc};
 use crate::object::sequence::{self, WithTail};
@@ -368,6 +368,16 @@ impl<'gc> Mutator<'gc> {
             Ok(id) => id,
             Err(reason) => self.out_of_memory(reason),
         }
+    }
+
+    /// Makes it possible for ephemerons to wait for an object.
+    pub(crate) fn make_key(&self, cell: NonNull<u8>) -> Result<(), Exhausted> {
+        // Nothing is read from the object.
+        let object = suspect(cell);
+        self.with(|core| {
+            let slot = core.weak.attach(object)?;
+            core.weak.make_key(slot)
+        })
     }
 
     /// Registers a callback that gets `payload` once the object is gone. See [`Heap::cleanup`].

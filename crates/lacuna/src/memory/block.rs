@@ -7,12 +7,14 @@
 //!   allocation cursor took and has not written back.
 //! - `[INV-BLOCK-3]` Between collections a cell is free exactly if it is unmarked and no cursor has handed it out since
 //!   the last collection; a cursor passes each block at most once between two collections.
+//! - `[INV-BLOCK-4]` The table of observed cells of a block is null, or live and begins with [`BlockBits`], in which the
+//!   bits of the granules are set in which observed cells start.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use super::bitmap::{BLOCK_WORDS, BlockBits};
+use super::bitmap::{BLOCK_WORDS, BlockBits, GRANULE};
 use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk};
 
 /// What is known of one block beside its marks and kind.
@@ -34,7 +36,7 @@ pub(crate) struct BlockInfo {
     pub(crate) drops: Cell<bool>,
     /// Whether it may hold dead values that are not yet dropped.
     pub(crate) unswept: Cell<bool>,
-    /// The weak slots of its cells, a table of the layer above; null while there is none.
+    /// The weak slots of its cells, a table of the layer above; null while there is none. `[INV-BLOCK-4]`
     pub(crate) observed: Cell<*mut ()>,
 }
 
@@ -139,6 +141,15 @@ impl Block {
         info.drops.set(drops);
         info.unswept.set(false);
         self.kind().set(kind);
+    }
+
+    /// Whether a cell is observed.
+    pub(crate) fn is_observed(cell: NonNull<u8>) -> bool {
+        let Some(table) = NonNull::new(Self::of(cell).info().observed.get()) else { return false };
+        // SAFETY: [INV-BLOCK-4] the table begins with the bits; they are cells, so shared references may coexist.
+        let bits = unsafe { table.cast::<BlockBits>().as_ref() };
+        let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
+        bits[granule / 64].get() & 1 << (granule % 64) != 0
     }
 
     /// The cell at a byte offset.

@@ -3,6 +3,9 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
+use hashbrown::HashMap;
+
+use super::ephemerons::TableEdge;
 use super::gc::Gc;
 use super::trace::{Object, Visitor, sealed};
 
@@ -12,24 +15,87 @@ pub(crate) struct EdgeList {
     pub(crate) edges: Vec<NonNull<u8>>,
     /// The roots that the visited value holds: what names their heap, and their targets.
     pub(crate) rooted: Vec<(*const (), NonNull<u8>)>,
+    /// The edges in the values of ephemerons.
+    pub(crate) dependent: Vec<DependentEdge>,
+    /// The keys of ephemerons.
+    pub(crate) keys: Vec<NonNull<u8>>,
+    /// The keys of the ephemerons in whose values the visit is.
+    depends_on: Vec<NonNull<u8>>,
+}
+
+/// An edge that keeps its target alive if the object that holds it and all keys are alive.
+pub(crate) struct DependentEdge {
+    keys: Vec<NonNull<u8>>,
+    pub(crate) target: NonNull<u8>,
 }
 
 impl sealed::Sealed for EdgeList {}
 
 impl Visitor for EdgeList {
     fn edge<T: ?Sized + Object>(&mut self, target: Gc<'_, T>) {
-        self.edges.push(target.cell());
+        if self.depends_on.is_empty() {
+            self.edges.push(target.cell());
+        } else {
+            self.dependent.push(DependentEdge { keys: self.depends_on.clone(), target: target.cell() });
+        }
     }
 
     fn rooted(&mut self, heap: *const (), target: NonNull<u8>) {
         self.rooted.push((heap, target));
     }
+
+    fn ephemerons(&mut self, TableEdge(table): TableEdge<'_>) {
+        table.list(self);
+    }
 }
 
 impl EdgeList {
+    /// Lists what `visit` passes on, the edges as ones that depend also on what `keys` adds.
+    pub(crate) fn depending(&mut self, keys: impl FnOnce(&mut Vec<NonNull<u8>>), visit: impl FnOnce(&mut Self)) {
+        let outer = self.depends_on.len();
+        keys(&mut self.depends_on);
+        self.keys.extend_from_slice(&self.depends_on[outer..]);
+        visit(self);
+        self.depends_on.truncate(outer);
+    }
+
     /// The targets of the roots of one heap.
     pub(crate) fn rooted_in(&self, heap: *const ()) -> impl Iterator<Item = NonNull<u8>> {
         self.rooted.iter().filter(move |(other, _)| *other == heap).map(|&(_, target)| target)
+    }
+}
+
+/// Dependent edges of which a key was not reached yet, each by one such key. Each belongs to an `O`.
+pub(crate) struct Waiting<O> {
+    by_key: HashMap<NonNull<u8>, Vec<(O, DependentEdge)>>,
+}
+
+impl<O> Default for Waiting<O> {
+    fn default() -> Self {
+        Self { by_key: HashMap::new() }
+    }
+}
+
+impl<O> Waiting<O> {
+    /// Gives a dependent edge back if all its keys are reached, and keeps it otherwise.
+    pub(crate) fn admit(
+        &mut self,
+        owner: O,
+        edge: DependentEdge,
+        is_reached: impl Fn(NonNull<u8>) -> bool,
+    ) -> Option<(O, NonNull<u8>)> {
+        match edge.keys.iter().copied().find(|&key| !is_reached(key)) {
+            Some(key) => {
+                self.by_key.entry(key).or_default().push((owner, edge));
+                None
+            }
+            None => Some((owner, edge.target)),
+        }
+    }
+
+    /// Takes out the edges that waited for an object, which is reached now.
+    pub(crate) fn reached(&mut self, object: NonNull<u8>) -> Vec<(O, DependentEdge)> {
+        self.by_key.remove(&object).unwrap_or_default()
     }
 }
 
@@ -55,6 +121,9 @@ impl Visitor for HeldRoot {
     fn rooted(&mut self, heap: *const (), target: NonNull<u8>) {
         self.found |= heap == self.heap && target == self.target;
     }
+
+    /// A payload is in no scope, so the table is empty.
+    fn ephemerons(&mut self, _: TableEdge<'_>) {}
 }
 
 /// Whether a value holds any edge.
@@ -69,4 +138,8 @@ impl Visitor for AnyEdge {
     }
 
     fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
+
+    fn ephemerons(&mut self, TableEdge(table): TableEdge<'_>) {
+        self.0 |= table.live() > 0;
+    }
 }

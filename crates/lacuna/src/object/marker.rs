@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use super::descriptor::ObjectRef;
+use super::ephemerons::{TableEdge, TableList};
 use super::gc::Gc;
 use super::trace::{Object, Visitor, sealed};
+use crate::memory::block::Block;
 use crate::memory::chunk::{kind_of, mark};
 use crate::memory::prefetch::prefetch;
 use crate::memory::shrink::shrink;
@@ -31,6 +33,15 @@ pub(crate) struct Marker {
     /// The queue could not grow, so that some marked objects are not in it. They are found again by going through all
     /// marked objects of the heap.
     overflowed: bool,
+    /// Observed objects that are marked from now on are noted, since ephemerons wait for some of them.
+    watching: bool,
+    noted: Vec<ObjectRef>,
+    /// Some were not noted, since there was no memory.
+    lost: bool,
+    /// Ephemeron tables that were reached and not examined yet.
+    pub(crate) fresh: TableList,
+    /// Those that were examined.
+    pub(crate) examined: TableList,
 }
 
 /// Entries that the queue has room for from the start: enough to go on with, slowly, when there is no more memory.
@@ -47,13 +58,52 @@ impl Marker {
     pub(crate) fn shrink(&mut self, entries: usize) {
         shrink(&mut self.stack, entries.max(RESERVE));
         shrink(&mut self.pieces, RESERVE);
+        shrink(&mut self.noted, 0);
     }
 
     /// Marks an object and queues it.
     pub(crate) fn mark_object(&mut self, object: ObjectRef) {
-        if mark(object.cell()) && object.descriptor().edges {
-            self.push(object);
+        if mark(object.cell()) {
+            if self.watching {
+                self.note(object);
+            }
+            if object.descriptor().edges {
+                self.push(object);
+            }
         }
+    }
+
+    /// Notes observed objects that are marked from now on.
+    pub(crate) fn watch(&mut self) {
+        self.watching = true;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, object: ObjectRef) {
+        if !Block::is_observed(object.cell()) {
+            return;
+        }
+        match self.noted.try_reserve(1) {
+            Ok(()) => self.noted.push(object),
+            Err(_) => self.lost = true,
+        }
+    }
+
+    /// An observed object that was marked while they were noted.
+    pub(crate) fn pop_noted(&mut self) -> Option<ObjectRef> {
+        self.noted.pop()
+    }
+
+    /// Whether objects were not noted since the last call.
+    pub(crate) fn take_lost(&mut self) -> bool {
+        core::mem::take(&mut self.lost)
+    }
+
+    /// Whether nothing is queued and nothing noted.
+    pub(crate) fn is_settled(&self) -> bool {
+        let Self { stack, pieces, overflowed, noted, lost, .. } = self;
+        stack.is_empty() && pieces.is_empty() && !overflowed && noted.is_empty() && !lost
     }
 
     #[inline(always)]
@@ -113,11 +163,12 @@ impl Marker {
         core::mem::take(&mut self.overflowed)
     }
 
-    /// Forgets everything queued.
+    /// Forgets everything queued and noted.
     pub(crate) fn clear(&mut self) {
         self.stack.clear();
         self.pieces.clear();
-        self.overflowed = false;
+        self.noted.clear();
+        (self.overflowed, self.watching, self.lost) = (false, false, false);
     }
 }
 
@@ -200,14 +251,27 @@ impl sealed::Sealed for Marker {}
 impl Visitor for Marker {
     #[inline(always)]
     fn edge<T: ?Sized + Object>(&mut self, target: Gc<'_, T>) {
-        if mark(target.cell()) && T::EDGES {
+        if mark(target.cell()) {
             // SAFETY: [INV-GC-1] the cell of a `Gc` holds an object; it was reached, so it lives until the next
             // collection, and the marker forgets it before.
-            self.push(unsafe { ObjectRef::new(target.cell()) });
+            let object = unsafe { ObjectRef::new(target.cell()) };
+            if self.watching {
+                self.note(object);
+            }
+            if T::EDGES {
+                self.push(object);
+            }
         }
     }
 
     /// Roots are found in the root table.
     #[inline(always)]
     fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
+
+    /// What the values lead to is decided when everything else is marked.
+    fn ephemerons(&mut self, table: TableEdge<'_>) {
+        if table.0.live() > 0 {
+            self.fresh.reach(table);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod descriptor;
 pub(crate) mod dynamic;
 pub(crate) mod edges;
+pub(crate) mod ephemerons;
 pub(crate) mod gc;
 pub(crate) mod marker;
 pub(crate) mod sequence;

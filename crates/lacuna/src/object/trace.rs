@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::descriptor::Descriptor;
+use super::ephemerons::TableEdge;
 use super::gc::Gc;
 
 /// A value whose edges the collector can find.
@@ -32,7 +33,8 @@ use super::gc::Gc;
 /// - `At<'a>` is `Self` with its brand replaced by `'a` in every place, and nothing else changed; a type without brand
 ///   is its own `At`. Values are reinterpreted between the two.
 /// - [`trace`](Self::trace) passes every edge in `self` to the visitor, also those behind pointers that `self` owns.
-///   If [`NEEDS_TRACE`](Self::NEEDS_TRACE) is false there are none.
+///   If [`NEEDS_TRACE`](Self::NEEDS_TRACE) is false there are none. [Tables](crate::Ephemerons) are visited where they
+///   lie, not moved elsewhere for that.
 /// - If the type can hold edges, dropping it does not look at what they lead to: when it is dropped, those objects may
 ///   be gone.
 /// - `trace` neither allocates in a heap nor drops or makes roots. It may panic; the collection is then abandoned.
@@ -100,6 +102,9 @@ pub trait Visitor: Sized + sealed::Sealed {
 
     #[doc(hidden)]
     fn rooted(&mut self, heap: *const (), target: NonNull<u8>);
+
+    #[doc(hidden)]
+    fn ephemerons(&mut self, table: TableEdge<'_>);
 }
 
 pub(crate) mod sealed {

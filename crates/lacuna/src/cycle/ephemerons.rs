@@ -1,0 +1,145 @@
+//! Ephemerons: which values live because their keys do.
+//!
+//! Marking leaves the values of ephemeron tables alone and only lists the tables that it reaches. Here each entry of
+//! those is looked at once: if all its keys are marked its value is visited, otherwise it waits for one of its unmarked
+//! keys, in a list that begins at the key's weak slot. From then on the marker notes the observed objects that it
+//! marks. The entries that wait for a noted object are looked at again; one with another unmarked key waits for that.
+//! So an entry is looked at once, and once more for each of its keys at most, whatever the order.
+//!
+//! Nothing here allocates, and the only code of the program that runs is `Trace`, except in [`drop_dead`].
+
+use super::core::Core;
+use super::failures::{FailureKind, Failures, catch};
+use super::mark::{self, MarkWork};
+use crate::edges::weak::WeakSlots;
+use crate::object::descriptor::ObjectRef;
+use crate::object::ephemerons::{Reached, TableList, Tally, Unresolved, Waiter};
+use crate::object::marker::Marker;
+use crate::stats::CycleStats;
+
+/// Visits the values of all ephemerons whose table and keys are reached, and marks what they lead to, until there are
+/// no more.
+pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
+    let mut work = MarkWork::default();
+    let mut tally = Tally::default();
+    while !core.marker.fresh.is_empty() || !core.marker.is_settled() {
+        let Core { weak, marker, .. } = core;
+        while let Some(table) = marker.fresh.pop() {
+            marker.examined.push(table);
+            stats.ephemeron_entries += table.table().live();
+            examine(weak, marker, table, &mut tally);
+        }
+        while let Some(key) = marker.pop_noted() {
+            wake(weak, marker, key, &mut tally);
+        }
+        if marker.take_lost() {
+            examine_everything(weak, marker, &mut tally);
+        }
+        work += mark::drain(core);
+    }
+    stats.ephemerons_examined += tally.examined;
+    stats.ephemerons_resolved += tally.resolved;
+    work
+}
+
+/// Looks at the entries of a table for the first time.
+fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, tally: &mut Tally) {
+    if !table.table().converges() {
+        return;
+    }
+    marker.watch();
+    let mut from = 0;
+    while let Some(unresolved) = table.table().examine(from, marker, tally) {
+        from = unresolved.entry + 1;
+        wait(weak, table, unresolved);
+    }
+}
+
+/// Makes an entry wait for a key.
+fn wait(weak: &mut WeakSlots, table: Reached, Unresolved { entry, key }: Unresolved) {
+    let slot = weak.find(key).expect("keys are observed");
+    let next = weak.replace_waiter(slot, Some(Waiter { table, entry }));
+    table.table().watch(entry, next);
+}
+
+/// Looks again at the entries that wait for an object.
+fn wake(weak: &mut WeakSlots, marker: &mut Marker, key: ObjectRef, tally: &mut Tally) {
+    let Some(slot) = weak.find(key) else { return };
+    let mut waiter = weak.replace_waiter(slot, None);
+    while let Some(Waiter { table, entry }) = waiter {
+        waiter = table.table().next_waiter(entry);
+        if let Some(unresolved) = table.table().examine_again(entry, marker, tally) {
+            wait(weak, table, unresolved);
+        }
+    }
+}
+
+/// Starts from the beginning, since it is not known which keys were marked: nothing waits any more.
+#[cold]
+fn examine_everything(weak: &mut WeakSlots, marker: &mut Marker, tally: &mut Tally) {
+    stop_watching(weak, &marker.examined);
+    let mut next = marker.examined.first();
+    while let Some(table) = next {
+        // What is reached meanwhile is a fresh table, so the list stays as it is.
+        examine(weak, marker, table, tally);
+        next = table.next();
+    }
+}
+
+/// Empties the lists of waiting entries.
+fn stop_watching(weak: &mut WeakSlots, tables: &TableList) {
+    for table in tables.iter() {
+        table.table().stop_watching(&mut |key| {
+            if let Some(slot) = weak.find(key) {
+                weak.replace_waiter(slot, None);
+            }
+        });
+    }
+}
+
+/// Kills the entries that wait for a key, which is dead. Returns how many.
+pub(crate) fn kill_waiters(mut waiter: Option<Waiter>) -> usize {
+    let mut killed = 0;
+    while let Some(Waiter { table, entry }) = waiter {
+        waiter = table.table().next_waiter(entry);
+        table.table().kill(entry);
+        killed += 1;
+    }
+    killed
+}
+
+/// Kills the entries with dead keys of the tables in which nothing ever waits. Returns how many.
+pub(crate) fn kill_unmarked(core: &Core, stats: &mut CycleStats) -> usize {
+    let mut tally = Tally::default();
+    let tables = core.marker.examined.iter().map(Reached::table).filter(|table| !table.converges());
+    let killed = tables.map(|table| table.kill_unmarked(&mut tally)).sum();
+    stats.ephemerons_examined += tally.examined;
+    killed
+}
+
+/// Forgets all tables and everything that waits: marking was abandoned, and everything counts as alive.
+pub(crate) fn abandon(core: &mut Core) {
+    let Core { weak, marker, .. } = core;
+    stop_watching(weak, &marker.examined);
+    while marker.fresh.forget_one().is_some() || marker.examined.forget_one().is_some() {}
+}
+
+/// Forgets all tables, and drops the values of dead entries, which runs code of the program.
+pub(crate) fn drop_dead(tables: TableList, failures: &mut Failures) {
+    let mut rest = Rest(tables);
+    while let Some(table) = rest.0.forget_one() {
+        let mut left = true;
+        while left {
+            failures.record(catch(FailureKind::Drop, None, || left = table.drop_one_dead()));
+        }
+    }
+}
+
+/// Tables that are forgotten also if the drop of a value panics, where that cannot be caught.
+struct Rest(TableList);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        while self.0.forget_one().is_some() {}
+    }
+}
