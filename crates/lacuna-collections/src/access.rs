@@ -1,6 +1,6 @@
 //! [`Access`]: the two ways to reach a heap, so that every method that only looks is written once.
 
-use lacuna::{Gc, Heap, Mutator, Object, Root, Weak, WeakLong};
+use lacuna::{Ephemerons, Gc, Heap, Mutator, Object, Root, Weak, WeakLong};
 
 mod sealed {
     pub trait Sealed {}
@@ -16,7 +16,7 @@ mod sealed {
 /// outside, a [`Gc`] in a scope.
 ///
 /// ```
-/// use lacuna::{Gc, Heap, Root};
+/// use lacuna::{Ephemerons, Gc, Heap, Root};
 /// use lacuna_collections::WeakValueMap;
 ///
 /// let mut heap = Heap::new();
@@ -59,6 +59,25 @@ pub trait Access: sealed::Sealed {
     #[doc(hidden)]
     fn content<'h, T: ?Sized + Plain>(&'h self, handle: &'h Self::Handle<T>) -> &'h T;
 
+    #[doc(hidden)]
+    fn lookup<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+        key: &Self::Handle<K>,
+    ) -> Option<Self::Handle<V>>;
+
+    #[doc(hidden)]
+    fn entries<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> Vec<(Self::Handle<K>, Self::Handle<V>)>;
+
+    #[doc(hidden)]
+    fn entry_count<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> usize;
+
     /// Collections so far.
     #[doc(hidden)]
     fn collections(&self) -> u64;
@@ -68,6 +87,9 @@ pub trait Access: sealed::Sealed {
     where
         Self: 's;
 }
+
+/// The ephemeron table of a [`WeakKeyMap`](crate::WeakKeyMap), in its `'static` form.
+pub type Table<K, V> = Ephemerons<Gc<'static, K>, Gc<'static, V>>;
 
 /// An object without edges: its type is the same in every scope. Implemented for all such types.
 pub trait Plain: for<'a> Object<Of<'a> = Self> + 'static {}
@@ -135,6 +157,36 @@ impl Access for Heap {
         self.get(root)
     }
 
+    #[inline]
+    #[track_caller]
+    fn lookup<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+        key: &Root<K>,
+    ) -> Option<Root<V>> {
+        self.read(|reader| {
+            let value = reader.get(table).get(reader.get(key))?;
+            Some(reader.root::<V>(value))
+        })
+    }
+
+    fn entries<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> Vec<(Root<K>, Root<V>)> {
+        self.read(|reader| {
+            let entries = reader.get(table).entries();
+            entries.into_iter().map(|(key, value)| (reader.root::<K>(key), reader.root::<V>(value))).collect()
+        })
+    }
+
+    fn entry_count<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> usize {
+        self.with(table, |table| table.live_count())
+    }
+
     fn collections(&self) -> u64 {
         self.stats().collections
     }
@@ -186,6 +238,30 @@ impl<'gc> Access for Mutator<'gc> {
     #[inline]
     fn content<'h, T: ?Sized + Plain>(&'h self, object: &'h Gc<'gc, T::Of<'gc>>) -> &'h T {
         object
+    }
+
+    #[inline]
+    #[track_caller]
+    fn lookup<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+        key: &Gc<'gc, K::Of<'gc>>,
+    ) -> Option<Gc<'gc, V::Of<'gc>>> {
+        table.get(self).get(*key)
+    }
+
+    fn entries<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> Vec<(Gc<'gc, K::Of<'gc>>, Gc<'gc, V::Of<'gc>>)> {
+        table.get(self).entries()
+    }
+
+    fn entry_count<K: ?Sized + Object + 'static, V: ?Sized + Object + 'static>(
+        &self,
+        table: &Root<Table<K, V>>,
+    ) -> usize {
+        table.get(self).live_count()
     }
 
     fn collections(&self) -> u64 {

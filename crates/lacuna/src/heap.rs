@@ -19,7 +19,7 @@ use crate::error::{AllocError, Busy, Exhausted, RegisterError, RegisterFailure, 
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
 use crate::handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
 use crate::handle::guard::{AnyRoot, Guard, Guarded};
-use crate::handle::mutator::{self, Mutator};
+use crate::handle::mutator::{self, Mutator, Reader};
 use crate::handle::root::Root;
 use crate::handle::weak::{Weak, WeakLong};
 use crate::object::descriptor::ObjectRef;
@@ -273,6 +273,24 @@ impl Heap {
         // SAFETY: [INV-ROOT-3] the root keeps an object of this type alive. [INV-GC-1] the closure works for any brand,
         // so for one that names this borrow of the heap, during which nothing is freed.
         read(unsafe { Gc::from_cell(root.slot().cell(), root.metadata()) })
+    }
+
+    /// Runs `scope` with access to the heap for reading, and returns what it returns: [`with`](Self::with) for any number
+    /// of roots, and a way to root what they lead to.
+    ///
+    /// ```
+    /// use lacuna::{Gc, Heap, Root, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Pair<'gc>(Gc<'gc, str>, Gc<'gc, str>);
+    ///
+    /// let mut heap = Heap::new();
+    /// let pair = heap.alloc_with::<Pair>(|cx| Pair(cx.alloc_str("key"), cx.alloc_str("value")));
+    /// let value: Root<str> = heap.read(|reader| reader.root(reader.get(&pair).1));
+    /// assert_eq!(heap.get(&value), "value");
+    /// ```
+    pub fn read<R>(&self, scope: impl for<'gc> FnOnce(&'gc Reader<'gc>) -> R) -> R {
+        self.mutator.read(scope)
     }
 
     /// A weak reference to the object of a root. No collection runs.

@@ -54,7 +54,7 @@ pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
 pub use handle::cleanup::{Budget, Cleanup, DrainReport, ShutdownOptions, ShutdownReport};
 pub use handle::ephemerons::{EphemeronEdit, Ephemerons, Keys};
 pub use handle::guard::{AnyRoot, Guard, Guarded};
-pub use handle::mutator::Mutator;
+pub use handle::mutator::{Mutator, Reader};
 pub use handle::root::Root;
 pub use handle::weak::{Weak, WeakLong};
 pub use heap::Heap;

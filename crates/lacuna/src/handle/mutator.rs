@@ -75,6 +75,61 @@ impl Mutator<'static> {
     }
 }
 
+impl Mutator<'static> {
+    /// Opens a scope that only reads, inside which the heap stays borrowed for reading.
+    pub(crate) fn read<R>(&self, scope: impl for<'gc> FnOnce(&'gc Reader<'gc>) -> R) -> R {
+        let mutator: *const Mutator<'static> = self;
+        // SAFETY: the brand is the only difference. [INV-GC-1] the closure works for any brand, so for one that names this
+        // borrow of the heap, during which nothing is freed. A reader does nothing that a shared heap does not do.
+        scope(&Reader { mutator: unsafe { &*mutator.cast::<Mutator<'_>>() } })
+    }
+}
+
+/// Access to a heap for reading. Given to the closure of [`Heap::read`].
+pub struct Reader<'gc> {
+    mutator: &'gc Mutator<'gc>,
+}
+
+impl<'gc> Reader<'gc> {
+    /// The object of a root.
+    ///
+    /// # Panics
+    ///
+    /// If the root belongs to another heap.
+    #[inline]
+    #[track_caller]
+    pub fn get<T: ?Sized + Object>(&self, root: &Root<T>) -> Gc<'gc, T::Of<'gc>> {
+        root.get(self.mutator)
+    }
+
+    /// The object of a weak reference, unless it is dead.
+    ///
+    /// # Panics
+    ///
+    /// If the reference belongs to another heap.
+    #[inline]
+    #[track_caller]
+    pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Gc<'gc, T::Of<'gc>>> {
+        self.mutator.upgrade(weak)
+    }
+
+    /// A root of an object. What is expected of the result says which type it names.
+    #[inline]
+    pub fn root<T: ?Sized + Object>(&self, object: Gc<'gc, T::Of<'gc>>) -> Root<T> {
+        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
+        let slot = self.mutator.roots().take(unsafe { ObjectRef::new(object.cell()) });
+        // SAFETY: the slot holds that object. `Of` renames the brand only, and a `T` that a root can name has the brand
+        // 'static.
+        unsafe { Root::from_slot(slot, object.metadata()) }
+    }
+}
+
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
 impl<'gc> Mutator<'gc> {
     /// Runs one step on the state.
     #[inline(always)]
