@@ -6,8 +6,6 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for lacuna::Heap {}
     impl Sealed for lacuna::Mutator<'_> {}
-    impl<T: ?Sized + lacuna::Object> Sealed for lacuna::Root<T> {}
-    impl<T: ?Sized + lacuna::Object> Sealed for lacuna::Gc<'_, T> {}
 }
 
 /// A heap from outside ([`Heap`]) or inside a scope ([`Mutator`]).
@@ -34,11 +32,6 @@ mod sealed {
 pub trait Access: sealed::Sealed {
     /// What is given out: [`Root<T>`] or [`Gc<'gc, T>`](Gc).
     type Handle<T: ?Sized + Object + 'static>: Clone;
-
-    /// What an object is allocated or observed with: `&mut Heap` or `&Mutator`.
-    type Mut<'h>
-    where
-        Self: 'h;
 
     #[doc(hidden)]
     fn upgrade<T: ?Sized + Object + 'static>(&self, weak: Weak<T>) -> Option<Self::Handle<T>>;
@@ -81,11 +74,6 @@ pub trait Access: sealed::Sealed {
     /// Collections so far.
     #[doc(hidden)]
     fn collections(&self) -> u64;
-
-    #[doc(hidden)]
-    fn reborrow<'s>(heap: &'s mut Self::Mut<'_>) -> Self::Mut<'s>
-    where
-        Self: 's;
 }
 
 /// The ephemeron table of a [`WeakKeyMap`](crate::WeakKeyMap), in its `'static` form.
@@ -96,30 +84,8 @@ pub trait Plain: for<'a> Object<Of<'a> = Self> + 'static {}
 
 impl<T: ?Sized + for<'a> Object<Of<'a> = T> + 'static> Plain for T {}
 
-/// What an object of the type `T` can begin to be observed through, with the `A` it came from: a [`Root`] or a [`Gc`].
-pub trait Observe<A: Access, T: ?Sized + Object + 'static>: sealed::Sealed + Clone {
-    #[doc(hidden)]
-    fn downgrade(&self, heap: A::Mut<'_>) -> Weak<T>;
-}
-
-impl<T: ?Sized + Object + 'static> Observe<Heap, T> for Root<T> {
-    #[inline]
-    #[track_caller]
-    fn downgrade(&self, heap: &mut Heap) -> Weak<T> {
-        heap.downgrade(self)
-    }
-}
-
-impl<'gc, T: ?Sized + Object + 'static, U: ?Sized + Object<Of<'static> = T>> Observe<Mutator<'gc>, T> for Gc<'gc, U> {
-    #[inline]
-    fn downgrade(&self, cx: &Mutator<'gc>) -> Weak<T> {
-        Gc::downgrade(*self, cx)
-    }
-}
-
 impl Access for Heap {
     type Handle<T: ?Sized + Object + 'static> = Root<T>;
-    type Mut<'h> = &'h mut Heap;
 
     #[inline]
     #[track_caller]
@@ -190,21 +156,10 @@ impl Access for Heap {
     fn collections(&self) -> u64 {
         self.stats().collections
     }
-
-    fn reborrow<'s>(heap: &'s mut &mut Heap) -> &'s mut Heap
-    where
-        Self: 's,
-    {
-        heap
-    }
 }
 
 impl<'gc> Access for Mutator<'gc> {
     type Handle<T: ?Sized + Object + 'static> = Gc<'gc, T::Of<'gc>>;
-    type Mut<'h>
-        = &'h Mutator<'gc>
-    where
-        Self: 'h;
 
     #[inline]
     #[track_caller]
@@ -266,12 +221,5 @@ impl<'gc> Access for Mutator<'gc> {
 
     fn collections(&self) -> u64 {
         self.stats().collections
-    }
-
-    fn reborrow<'s>(cx: &'s mut &Mutator<'gc>) -> &'s Mutator<'gc>
-    where
-        Self: 's,
-    {
-        cx
     }
 }

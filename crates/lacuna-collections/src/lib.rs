@@ -10,7 +10,7 @@ pub mod weak_key_map;
 pub mod weak_set;
 pub mod weak_value_map;
 
-pub use access::{Access, Observe, Plain, Table};
+pub use access::{Access, Plain, Table};
 pub use hashbrown::DefaultHashBuilder;
 pub use intern_set::InternSet;
 pub use listeners::{Listen, Listener, Listeners};

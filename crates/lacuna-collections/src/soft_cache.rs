@@ -18,10 +18,10 @@ const OPERATIONS_PER_LOOK: u32 = 64;
 /// A cache that keeps alive what was used last, as much as it is allowed, and finds everything else for as long as
 /// somebody else keeps it alive.
 ///
-/// How much is a number of objects, and if wanted of [bytes](Self::max_bytes). Under [pressure](Self::pressure), when the
-/// heap holds too much after a collection, the cache lets go of half of what it keeps, and of half of that after the
-/// next collection if need be. The heap does not call the cache: it looks by itself, during every 64th operation, and
-/// when [`relieve`](Self::relieve) is called.
+/// How much is a number of objects, and if wanted of [bytes](Self::max_bytes). Under [pressure](Self::pressure), when a
+/// collection has left too much in the heap, the cache lets go of half of what it keeps and does not keep more again, and
+/// of half of that after the next collection, until one has left less. The heap does not call the cache: it looks by
+/// itself, during every 64th operation, and when [`relieve`](Self::relieve) is called.
 ///
 /// It holds roots, so it belongs outside of the heap. An object that leads to its own cache does not keep it.
 ///
@@ -51,8 +51,10 @@ pub struct SoftCache<K, V: ?Sized + Object + 'static, S: 'static = DefaultHashBu
     max_bytes: usize,
     weigh: fn(&Heap, &Root<V>) -> usize,
     pressure: usize,
-    /// Collections there had been when objects were let go of under pressure. Before the next one that shows no effect.
-    relieved_at: Option<u64>,
+    /// Objects that may be kept after the last look at the heap: `max_objects` unless it was under pressure.
+    allowed: usize,
+    /// Collections there had been at the last look: until the next one, nothing new is known.
+    looked_at: Option<u64>,
     operations: u32,
 }
 
@@ -73,7 +75,8 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
             max_bytes: usize::MAX,
             weigh: |_, _| 0,
             pressure: usize::MAX,
-            relieved_at: None,
+            allowed: max_objects,
+            looked_at: None,
             operations: 0,
         }
     }
@@ -100,7 +103,9 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
     }
 
     /// Lets go of objects when a collection has left at least so many bytes in the heap, external bytes counted in.
-    /// With a heap limit, three quarters of it are a good choice.
+    ///
+    /// Between two collections the heap may grow by its [growth factor](lacuna::Config::growth_factor), so the pressure
+    /// should begin well below a heap limit: at half of it, say.
     pub fn pressure(mut self, bytes: usize) -> Self {
         self.pressure = bytes;
         self
@@ -196,8 +201,8 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
         }
     }
 
-    /// Lets go of half of the objects that are kept, if the heap is under [pressure](Self::pressure) and has been
-    /// collected since this last happened. Returns how many that were.
+    /// Looks at what the last collection has left, unless that was seen before, and lets go of half of the objects that
+    /// are kept if it is too much. Returns how many that were.
     ///
     /// Operations of the cache do this by themselves now and then.
     pub fn relieve(&mut self, heap: &Heap) -> usize {
@@ -205,13 +210,13 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
             return 0;
         }
         let stats = heap.stats();
-        let is_pressed = stats.live_bytes.saturating_add(stats.external_bytes) >= self.pressure;
-        if !is_pressed || self.relieved_at == Some(stats.collections) {
+        if self.looked_at.replace(stats.collections) == Some(stats.collections) {
             return 0;
         }
-        self.relieved_at = Some(stats.collections);
         let before = self.kept.by_id.len();
-        self.trim(before / 2);
+        let is_pressed = stats.live_bytes.saturating_add(stats.external_bytes) >= self.pressure;
+        self.allowed = if is_pressed { before / 2 } else { self.max_objects };
+        self.trim(self.allowed);
         before - self.kept.by_id.len()
     }
 
@@ -220,11 +225,11 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
     fn used(&mut self, heap: &Heap, weak: Weak<V>, object: &Root<V>) {
         if !self.kept.touch(weak) {
             let bytes = (self.weigh)(heap, object);
-            if bytes <= self.max_bytes && self.max_objects > 0 {
+            if bytes <= self.max_bytes && self.allowed > 0 {
                 self.kept.add(weak, object.clone(), bytes);
             }
         }
-        while self.kept.by_id.len() > self.max_objects || self.kept.bytes > self.max_bytes {
+        while self.kept.by_id.len() > self.allowed || self.kept.bytes > self.max_bytes {
             self.kept.remove_oldest();
         }
         self.operations += 1;

@@ -13,7 +13,7 @@ use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::{self, HashTable};
 use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
 
-use crate::access::{Access, Observe};
+use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
 
 /// A map from keys to objects that it does not keep alive. An entry whose object has died is absent, for every method.
@@ -604,16 +604,23 @@ pub struct VacantEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
 }
 
 impl<K, V: ?Sized + Object, A: Access> Entry<'_, K, V, A> {
+    /// The key.
+    pub fn key(&self) -> &K {
+        match self {
+            Self::Occupied(entry) => entry.key(),
+            Self::Vacant(entry) => entry.key(),
+        }
+    }
+}
+
+impl<K, V: ?Sized + Object> Entry<'_, K, V, Heap> {
     /// The object of the key, or this one.
     ///
     /// # Panics
     ///
     /// As [`VacantEntry::insert`].
     #[track_caller]
-    pub fn or_insert(self, heap: A::Mut<'_>, value: &A::Handle<V>) -> A::Handle<V>
-    where
-        A::Handle<V>: Observe<A, V>,
-    {
+    pub fn or_insert(self, heap: &mut Heap, value: &Root<V>) -> Root<V> {
         match self {
             Self::Occupied(entry) => entry.value,
             Self::Vacant(entry) => entry.insert(heap, value),
@@ -628,24 +635,47 @@ impl<K, V: ?Sized + Object, A: Access> Entry<'_, K, V, A> {
     ///
     /// As [`VacantEntry::insert`].
     #[track_caller]
-    pub fn or_insert_with(self, mut heap: A::Mut<'_>, fill: impl FnOnce(A::Mut<'_>) -> A::Handle<V>) -> A::Handle<V>
-    where
-        A::Handle<V>: Observe<A, V>,
-    {
+    pub fn or_insert_with(self, heap: &mut Heap, fill: impl FnOnce(&mut Heap) -> Root<V>) -> Root<V> {
         match self {
             Self::Occupied(entry) => entry.value,
             Self::Vacant(entry) => {
-                let value = fill(A::reborrow(&mut heap));
+                let value = fill(heap);
                 entry.insert(heap, &value)
             }
         }
     }
+}
 
-    /// The key.
-    pub fn key(&self) -> &K {
+impl<'gc, K, V: ?Sized + Object> Entry<'_, K, V, Mutator<'gc>> {
+    /// The object of the key, or this one.
+    ///
+    /// # Panics
+    ///
+    /// As [`VacantEntry::insert`].
+    pub fn or_insert<U>(self, cx: &Mutator<'gc>, value: Gc<'gc, U>) -> Gc<'gc, U>
+    where
+        U: ?Sized + Object<Of<'static> = V>,
+        V: Object<Of<'gc> = U>,
+    {
         match self {
-            Self::Occupied(entry) => entry.key(),
-            Self::Vacant(entry) => entry.key(),
+            Self::Occupied(entry) => entry.value,
+            Self::Vacant(entry) => entry.insert(cx, value),
+        }
+    }
+
+    /// The object of the key, or the one that `fill` makes. If `fill` panics, the key has no object.
+    ///
+    /// # Panics
+    ///
+    /// As [`VacantEntry::insert`].
+    pub fn or_insert_with<U>(self, cx: &Mutator<'gc>, fill: impl FnOnce(&Mutator<'gc>) -> Gc<'gc, U>) -> Gc<'gc, U>
+    where
+        U: ?Sized + Object<Of<'static> = V>,
+        V: Object<Of<'gc> = U>,
+    {
+        match self {
+            Self::Occupied(entry) => entry.value,
+            Self::Vacant(entry) => entry.insert(cx, fill(cx)),
         }
     }
 }
@@ -661,20 +691,6 @@ impl<K, V: ?Sized + Object, A: Access> OccupiedEntry<'_, K, V, A> {
         self.value.clone()
     }
 
-    /// Gives the key another object, and returns the one it had.
-    ///
-    /// # Panics
-    ///
-    /// As [`VacantEntry::insert`].
-    #[track_caller]
-    pub fn insert(&mut self, heap: A::Mut<'_>, value: &A::Handle<V>) -> A::Handle<V>
-    where
-        A::Handle<V>: Observe<A, V>,
-    {
-        self.place.get_mut().1 = value.downgrade(heap);
-        core::mem::replace(&mut self.value, value.clone())
-    }
-
     /// Removes the key, and returns the object it had.
     pub fn remove(self) -> A::Handle<V> {
         self.remove_entry().1
@@ -684,6 +700,35 @@ impl<K, V: ?Sized + Object, A: Access> OccupiedEntry<'_, K, V, A> {
     pub fn remove_entry(self) -> (K, A::Handle<V>) {
         let ((key, _), _) = self.place.remove();
         (key, self.value)
+    }
+}
+
+impl<K, V: ?Sized + Object> OccupiedEntry<'_, K, V, Heap> {
+    /// Gives the key another object, and returns the one it had.
+    ///
+    /// # Panics
+    ///
+    /// As [`VacantEntry::insert`].
+    #[track_caller]
+    pub fn insert(&mut self, heap: &mut Heap, value: &Root<V>) -> Root<V> {
+        self.place.get_mut().1 = heap.downgrade(value);
+        core::mem::replace(&mut self.value, value.clone())
+    }
+}
+
+impl<'gc, K, V: ?Sized + Object> OccupiedEntry<'_, K, V, Mutator<'gc>> {
+    /// Gives the key another object, and returns the one it had.
+    ///
+    /// # Panics
+    ///
+    /// As [`VacantEntry::insert`].
+    pub fn insert<U>(&mut self, cx: &Mutator<'gc>, value: Gc<'gc, U>) -> Gc<'gc, U>
+    where
+        U: ?Sized + Object<Of<'static> = V>,
+        V: Object<Of<'gc> = U>,
+    {
+        self.place.get_mut().1 = value.downgrade(cx);
+        core::mem::replace(&mut self.value, value)
     }
 }
 
@@ -697,19 +742,30 @@ impl<K, V: ?Sized + Object, A: Access> VacantEntry<'_, K, V, A> {
     pub fn into_key(self) -> K {
         self.key
     }
+}
 
+impl<K, V: ?Sized + Object> VacantEntry<'_, K, V, Heap> {
     /// Gives the key an object, and returns that.
     ///
     /// # Panics
     ///
-    /// If the object belongs to another heap, or there is no memory for its weak slot.
+    /// If the root belongs to another heap, or there is no memory for the object's weak slot.
     #[track_caller]
-    pub fn insert(self, heap: A::Mut<'_>, value: &A::Handle<V>) -> A::Handle<V>
-    where
-        A::Handle<V>: Observe<A, V>,
-    {
-        self.place.insert((self.key, value.downgrade(heap)));
+    pub fn insert(self, heap: &mut Heap, value: &Root<V>) -> Root<V> {
+        self.place.insert((self.key, heap.downgrade(value)));
         value.clone()
+    }
+}
+
+impl<'gc, K, V: ?Sized + Object> VacantEntry<'_, K, V, Mutator<'gc>> {
+    /// Gives the key an object, and returns that.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for the object's weak slot.
+    pub fn insert<U: ?Sized + Object<Of<'static> = V>>(self, cx: &Mutator<'gc>, value: Gc<'gc, U>) -> Gc<'gc, U> {
+        self.place.insert((self.key, value.downgrade(cx)));
+        value
     }
 }
 
