@@ -1,4 +1,5 @@
-//! Operations of weak maps, beside hashbrown's map of roots with the same keys and hasher.
+//! Operations of weak maps, beside hashbrown's map of roots with the same keys and hasher. For the map by identity, which
+//! brings a hash of its own, the strong map's keys are the objects' addresses.
 //!
 //! Both maps are of the same objects, and what a lookup gives is read: a pointer in a scope, where the strong map's root
 //! is turned into one, or a root outside, where it is cloned.
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hashbrown::{DefaultHashBuilder, HashMap};
-use lacuna::{Config, Heap, Root};
+use lacuna::{Config, Gc, Heap, Root};
 use lacuna_benches::rng::XorShift64;
-use lacuna_collections::WeakValueMap;
+use lacuna_collections::{WeakKeyMap, WeakValueMap};
 
 type Strong<S> = HashMap<u64, Root<u64>, S>;
 type Weak<S> = WeakValueMap<u64, u64, S>;
@@ -79,7 +80,7 @@ fn lookups(c: &mut Criterion) {
     }
 }
 
-fn cycle(keys: &[u64]) -> impl FnMut() -> u64 {
+fn cycle<T: Copy>(keys: &[T]) -> impl FnMut() -> T {
     let mut i = 0;
     move || {
         i = if i + 1 == keys.len() { 0 } else { i + 1 };
@@ -182,5 +183,74 @@ fn insert_new<S: BuildHasher + Clone + 'static>(
     });
 }
 
-criterion_group!(benches, lookups, insertions);
+#[expect(clippy::redundant_closure, reason = "the path names the function for one scope only")]
+fn addr(heap: &Heap, root: &Root<u64>) -> usize {
+    heap.with(root, |object| Gc::addr(object))
+}
+
+/// Values of objects.
+fn by_identity(c: &mut Criterion) {
+    for size in SIZES {
+        let mut heap = quiet_heap();
+        let keys: Vec<Root<u64>> = keys(size).into_iter().map(|key| heap.alloc(key)).collect();
+        let value = heap.alloc(7_u64);
+        let weak: WeakKeyMap<u64, u64> = WeakKeyMap::new(&mut heap);
+        let mut strong: HashMap<usize, Root<u64>> = HashMap::new();
+        for key in &keys {
+            weak.insert(&mut heap, key, &value);
+            strong.insert(addr(&heap, key), value.clone());
+        }
+        let mut order: Vec<&Root<u64>> = keys.iter().collect();
+        let mut rng = XorShift64::new();
+        for i in (1..order.len()).rev() {
+            order.swap(i, rng.below(i + 1));
+        }
+        let mut group = c.benchmark_group(format!("map by identity of {size}"));
+        let mut next = cycle(&order);
+        group.bench_function("get, hashbrown, root cloned", |b| {
+            b.iter(|| strong.get(&addr(&heap, next())).cloned().is_some());
+        });
+        let mut next = cycle(&order);
+        group.bench_function("get, weak, root", |b| b.iter(|| weak.get(&heap, next()).is_some()));
+        heap.enter(|cx| {
+            let mut next = cycle(&order);
+            group.bench_function("get in a scope, hashbrown, object read", |b| {
+                b.iter(|| strong.get(&Gc::addr(next().get(cx))).map(|root| *root.get(cx)));
+            });
+            let mut next = cycle(&order);
+            group.bench_function("get in a scope, weak, object read", |b| {
+                b.iter(|| weak.get(cx, &next().get(cx)).map(|object| *object));
+            });
+        });
+        group.bench_function("insert, hashbrown", |b| {
+            b.iter_custom(|iterations| {
+                fills(iterations, size, || {
+                    let start = Instant::now();
+                    let mut map: HashMap<usize, Root<u64>> = HashMap::new();
+                    for key in &keys {
+                        map.insert(addr(&heap, key), value.clone());
+                    }
+                    black_box(&map);
+                    start.elapsed()
+                })
+            });
+        });
+        group.bench_function("insert, weak", |b| {
+            b.iter_custom(|iterations| {
+                fills(iterations, size, || {
+                    let start = Instant::now();
+                    let map: WeakKeyMap<u64, u64> = WeakKeyMap::new(&mut heap);
+                    for key in &keys {
+                        map.insert(&mut heap, key, &value);
+                    }
+                    black_box(&map);
+                    start.elapsed()
+                })
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, lookups, insertions, by_identity);
 criterion_main!(benches);

@@ -113,6 +113,7 @@ impl Access for Heap {
 
     #[inline]
     #[track_caller]
+    #[expect(clippy::redundant_closure, reason = "the path names the function for one scope only")]
     fn addr<T: ?Sized + Object + 'static>(&self, root: &Root<T>) -> usize {
         self.with(root, |object| Gc::addr(object))
     }

@@ -89,8 +89,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
     /// use lacuna_collections::SoftCache;
     ///
     /// let mut heap = Heap::new();
-    /// let mut cache: SoftCache<u32, String> =
-    ///     SoftCache::new(100).max_bytes(1000, |heap, text| heap.get(text).len());
+    /// let mut cache = SoftCache::<u32, String>::new(100).max_bytes(1000, |heap, text| heap.get(text).len());
     /// for id in 0..100 {
     ///     cache.get_or_insert_with(&mut heap, id, |heap| heap.alloc("x".repeat(300)));
     /// }

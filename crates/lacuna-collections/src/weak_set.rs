@@ -12,6 +12,7 @@ use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
+use crate::show::Show;
 
 /// A set of objects, by identity, that does not keep them alive. A member that has died is absent, for every method.
 ///
@@ -396,7 +397,9 @@ impl<T: ?Sized + Object> WeakSet<T> {
 
     /// Shows the weak references to the live members.
     pub fn debug<'s, A: Access>(&'s self, heap: &'s A) -> impl fmt::Debug + 's {
-        fmt::from_fn(move |f| f.debug_set().entries(self.live(heap).map(|member| member.weak)).finish())
+        Show(move |f: &mut fmt::Formatter<'_>| {
+            f.debug_set().entries(self.live(heap).map(|member| member.weak)).finish()
+        })
     }
 }
 

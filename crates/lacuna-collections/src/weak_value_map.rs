@@ -15,6 +15,7 @@ use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
+use crate::show::Show;
 
 /// A map from keys to objects that it does not keep alive. An entry whose object has died is absent, for every method.
 ///
@@ -206,7 +207,9 @@ impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     where
         K: fmt::Debug,
     {
-        fmt::from_fn(move |f| f.debug_map().entries(self.iter_weak().filter(|(_, weak)| !heap.is_dead(*weak))).finish())
+        Show(move |f: &mut fmt::Formatter<'_>| {
+            f.debug_map().entries(self.iter_weak().filter(|(_, weak)| !heap.is_dead(*weak))).finish()
+        })
     }
 }
 
@@ -411,9 +414,9 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// Removes some live entry and returns it; `None` if there is none.
     #[track_caller]
     pub fn pop<A: Access>(&mut self, heap: &A) -> Option<(K, A::Handle<V>)> {
-        let (found, _) = self.entries.iter_buckets().find_map(|bucket| {
-            let (key, weak) = self.entries.get_bucket(bucket)?;
-            (!heap.is_dead(*weak)).then(|| (bucket, key))
+        let found = self.entries.iter_buckets().find_map(|bucket| {
+            let (_, weak) = self.entries.get_bucket(bucket)?;
+            (!heap.is_dead(*weak)).then_some(bucket)
         })?;
         let ((key, weak), _) = self.entries.get_bucket_entry(found).ok()?.remove();
         Some((key, heap.upgrade(weak)?))

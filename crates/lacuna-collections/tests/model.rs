@@ -169,8 +169,8 @@ fn step(number: u32, operation: &Operation, tested: &mut Tested, model: &mut Mod
             assert_eq!(removed, model.map.remove(&key));
         }
         Operation::MapRetainEven => {
-            map.retain(heap, |_, value| id(heap, &value) % 2 == 0);
-            model.map.retain(|_, value| *value % 2 == 0);
+            map.retain(heap, |_, value| id(heap, &value).is_multiple_of(2));
+            model.map.retain(|_, value| value.is_multiple_of(2));
         }
         Operation::MapPop => match map.pop(heap) {
             Some((key, value)) => assert_eq!(model.map.remove(&key), Some(id(heap, &value))),
@@ -234,8 +234,8 @@ fn step(number: u32, operation: &Operation, tested: &mut Tested, model: &mut Mod
             }
         }
         Operation::KeyRetainEven => {
-            keyed.retain(heap, |heap, _, value| id(heap, value) % 2 == 0);
-            model.keyed.retain(|_, value| *value % 2 == 0);
+            keyed.retain(heap, |heap, _, value| id(heap, value).is_multiple_of(2));
+            model.keyed.retain(|_, value| value.is_multiple_of(2));
         }
         Operation::KeyPrune => keyed.prune(heap),
     }
