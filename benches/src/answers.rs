@@ -38,6 +38,7 @@ pub fn expected(workload: &Workload) -> u64 {
         }
         Workload::Lists { pushes, .. } => pushes * (pushes - 1) / 2,
         Workload::Weak { objects } => objects as u64 / 2,
+        Workload::Ephemeron { entries, .. } => entries as u64 * (entries as u64 + 1) / 2,
         Workload::Finalize { objects } => objects as u64,
     }
 }
@@ -63,6 +64,9 @@ mod tests {
             ("lists:100000x1000", 4_999_950_000),
             ("lists:20000000x100000", 199_999_990_000_000),
             ("weak:1000000", 500_000),
+            ("ephemeron:100", 5050),
+            ("ephemeron:1000", 500_500),
+            ("ephemeron:1000xreverse", 500_500),
             ("finalize:500000", 500_000),
         ] {
             assert_eq!(expected(&workload.parse().unwrap()), answer, "{workload}");

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use lacuna_benches::compare::{self, Plan};
 use lacuna_benches::driver;
-use lacuna_benches::workload::{Kind, Workload};
+use lacuna_benches::workload::{Kind, Order, Workload};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -38,6 +38,9 @@ struct RunArgs {
     /// Its sizes.
     #[arg(value_name = "SIZE", required = true)]
     sizes: Vec<u64>,
+    /// The order of insertion, for `ephemeron`.
+    #[arg(long, default_value_t, value_enum)]
+    order: Order,
     /// The system.
     #[arg(long, value_name = "NAME")]
     system: String,
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> Result<(), String> {
-    let workload = Workload::new(args.workload, &args.sizes).map_err(|error| error.to_string())?;
+    let workload = Workload::new(args.workload, &args.sizes).map_err(|error| error.to_string())?.ordered(args.order);
     let system = driver::find_system(&args.system).map_err(|error| error.to_string())?;
     let report = driver::run_in_process(workload, system).map_err(|error| error.to_string())?;
     println!("{report}");

@@ -89,6 +89,16 @@ pub fn mark_figures(measured: Measured, nodes: usize, median: Duration) -> Measu
     measured.with("objects_per_s", nodes as f64 / median).with("collect_ms", median * 1e3)
 }
 
+/// The figures of `ephemeron`: the time of the collection that kept all entries, and of the one that cleared them.
+///
+/// # Panics
+///
+/// When entries are left.
+pub fn ephemeron_figures(measured: Measured, kept: Duration, cleared: Duration, left: usize) -> Measured {
+    assert_eq!(left, 0, "entries that are left when their keys are gone");
+    measured.with("collect_ms", kept.as_secs_f64() * 1e3).with("clear_ms", cleared.as_secs_f64() * 1e3)
+}
+
 /// How often `weak` upgrades each live reference.
 pub const WEAK_ROUNDS: u64 = 10;
 

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::rng::XorShift64;
+
 /// The name of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -22,6 +24,8 @@ pub enum Kind {
     Lists,
     /// Weak references: made, cleared, upgraded.
     Weak,
+    /// A weak-key map in which the value of one entry is the key of another.
+    Ephemeron,
     /// Cleanups of objects that died.
     Finalize,
 }
@@ -39,8 +43,8 @@ const SECONDS: Figure = Figure { key: "seconds", unit: "s" };
 
 impl Kind {
     /// Every workload of the driver, in the order of tables.
-    pub const ALL: [Kind; 7] =
-        [Kind::Bt, Kind::Gcbench, Kind::Mark, Kind::Churn, Kind::Lists, Kind::Weak, Kind::Finalize];
+    pub const ALL: [Kind; 8] =
+        [Kind::Bt, Kind::Gcbench, Kind::Mark, Kind::Churn, Kind::Lists, Kind::Weak, Kind::Ephemeron, Kind::Finalize];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -51,6 +55,7 @@ impl Kind {
             Kind::Churn => "churn",
             Kind::Lists => "lists",
             Kind::Weak => "weak",
+            Kind::Ephemeron => "ephemeron",
             Kind::Finalize => "finalize",
         }
     }
@@ -68,6 +73,7 @@ impl Kind {
                 &[Size { name: "PUSHES", least: 1, most: 1 << 32 }, Size { name: "LENGTH", least: 1, most: 1 << 31 }]
             }
             Kind::Weak => &[Size { name: "OBJECTS", least: 2, most: 1 << 31 }],
+            Kind::Ephemeron => &[Size { name: "ENTRIES", least: 1, most: 1 << 31 }],
             Kind::Finalize => &[Size { name: "OBJECTS", least: 1, most: 1 << 31 }],
         }
     }
@@ -75,7 +81,7 @@ impl Kind {
     /// The figures to compare systems by.
     pub const fn figures(self) -> &'static [Figure] {
         match self {
-            Kind::Bt | Kind::Gcbench => &[SECONDS],
+            Kind::Bt | Kind::Gcbench | Kind::Ephemeron => &[SECONDS],
             Kind::Mark => &[Figure { key: "collect_ms", unit: "ms per collection" }],
             Kind::Churn => &[Figure { key: "ns_per_step", unit: "ns per step" }],
             Kind::Lists => &[Figure { key: "ns_per_op", unit: "ns per push and pop" }],
@@ -158,6 +164,13 @@ pub enum Workload {
         /// Number of objects, each with one weak reference.
         objects: usize,
     },
+    /// `ephemeron ENTRIES`
+    Ephemeron {
+        /// Number of entries, in one chain.
+        entries: usize,
+        /// The order in which they are inserted.
+        order: Order,
+    },
     /// `finalize OBJECTS`
     Finalize {
         /// Number of objects, each with one cleanup.
@@ -165,7 +178,61 @@ pub enum Workload {
     },
 }
 
+/// The order in which the entries of `ephemeron` are inserted, seen from the head of the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Order {
+    /// From the head.
+    Forward,
+    /// From the end.
+    Reverse,
+    /// Shuffled.
+    #[default]
+    Random,
+}
+
+impl Order {
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Order::Forward => "forward",
+            Order::Reverse => "reverse",
+            Order::Random => "random",
+        }
+    }
+
+    /// The numbers below `count` in this order.
+    pub fn numbers(self, count: usize) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..count).collect();
+        match self {
+            Order::Forward => {}
+            Order::Reverse => numbers.reverse(),
+            Order::Random => {
+                let mut rng = XorShift64::new();
+                (1..count).rev().for_each(|i| numbers.swap(i, rng.below(i + 1)));
+            }
+        }
+        numbers
+    }
+}
+
 impl Workload {
+    /// The same in another order, where there are orders.
+    #[must_use]
+    pub fn ordered(self, order: Order) -> Workload {
+        match self {
+            Workload::Ephemeron { entries, .. } => Workload::Ephemeron { entries, order },
+            other => other,
+        }
+    }
+
+    /// The order, if it is not the usual one.
+    pub fn unusual_order(&self) -> Option<Order> {
+        match *self {
+            Workload::Ephemeron { order, .. } if order != Order::default() => Some(order),
+            _ => None,
+        }
+    }
+
     /// Checks the number and the range of `sizes`.
     pub fn new(kind: Kind, sizes: &[u64]) -> Result<Workload, ParseError> {
         let expected = kind.sizes();
@@ -194,6 +261,7 @@ impl Workload {
             Kind::Churn => Workload::Churn { slots: index(0)?, steps: sizes[1] },
             Kind::Lists => Workload::Lists { pushes: sizes[0], length: sizes[1] },
             Kind::Weak => Workload::Weak { objects: index(0)? },
+            Kind::Ephemeron => Workload::Ephemeron { entries: index(0)?, order: Order::default() },
             Kind::Finalize => Workload::Finalize { objects: index(0)? },
         })
     }
@@ -207,6 +275,7 @@ impl Workload {
             Workload::Churn { .. } => Kind::Churn,
             Workload::Lists { .. } => Kind::Lists,
             Workload::Weak { .. } => Kind::Weak,
+            Workload::Ephemeron { .. } => Kind::Ephemeron,
             Workload::Finalize { .. } => Kind::Finalize,
         }
     }
@@ -219,29 +288,39 @@ impl Workload {
             Workload::Churn { slots, steps } => vec![slots as u64, steps],
             Workload::Lists { pushes, length } => vec![pushes, length],
             Workload::Weak { objects } | Workload::Finalize { objects } => vec![objects as u64],
+            Workload::Ephemeron { entries, .. } => vec![entries as u64],
         }
     }
 
-    /// The sizes as the output line has them, joined by `x`.
+    /// The sizes as the output line has them, joined by `x`, with an unusual order behind them.
     pub fn size(&self) -> String {
-        join(&self.sizes(), "x")
+        let order = self.unusual_order().map_or(String::new(), |order| format!("x{}", order.name()));
+        join(&self.sizes(), "x") + &order
     }
 }
 
 /// The name and the sizes with spaces, as typed: `churn 1000 100000`.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind(), join(&self.sizes(), " "))
+        write!(f, "{} {}", self.kind(), join(&self.sizes(), " "))?;
+        self.unusual_order().map_or(Ok(()), |order| write!(f, " {}", order.name()))
     }
 }
 
-/// Reads `churn:1000x100000`, the form that needs no quotes in a list.
+/// Reads `churn:1000x100000`, the form that needs no quotes in a list; also `ephemeron:1000xreverse`.
 impl FromStr for Workload {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Workload, ParseError> {
         let (name, sizes) = text.split_once(':').unwrap_or((text, ""));
         let kind = name.parse()?;
+        let order = [Order::Forward, Order::Reverse].into_iter().find(|order| sizes.ends_with(order.name()));
+        if let Some(order) = order
+            && kind == Kind::Ephemeron
+        {
+            let sizes = sizes.trim_end_matches(order.name()).trim_end_matches('x');
+            return format!("{name}:{sizes}").parse().map(|workload: Workload| workload.ordered(order));
+        }
         let sizes = sizes
             .split('x')
             .filter(|size| !size.is_empty())
@@ -349,10 +428,13 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for text in ["bt:10", "mark:10000", "churn:1000x100000", "lists:100000x1000", "weak:10", "finalize:3"] {
+        let sizes = ["bt:10", "mark:10000", "churn:1000x100000", "lists:100000x1000", "weak:10", "finalize:3"];
+        for text in sizes.into_iter().chain(["ephemeron:10", "ephemeron:10xforward", "ephemeron:10xreverse"]) {
             let workload: Workload = text.parse().unwrap();
             assert_eq!(format!("{}:{}", workload.kind(), workload.size()), text);
-            assert_eq!(Workload::new(workload.kind(), &workload.sizes()), Ok(workload));
+            let order = workload.unusual_order().unwrap_or_default();
+            let same = Workload::new(workload.kind(), &workload.sizes()).map(|workload| workload.ordered(order));
+            assert_eq!(same, Ok(workload));
         }
     }
 
@@ -361,7 +443,8 @@ mod tests {
         let error = |text: &str| text.parse::<Workload>().unwrap_err().to_string();
         assert_eq!(
             error("bd:3"),
-            "there is no workload `bd`; there are `bt`, `gcbench`, `mark`, `churn`, `lists`, `weak`, `finalize`"
+            "there is no workload `bd`; there are `bt`, `gcbench`, `mark`, `churn`, `lists`, `weak`, `ephemeron`, \
+             `finalize`"
         );
         assert_eq!(error("bt"), "`bt` was given 0 size(s), expected `bt DEPTH`");
         assert_eq!(error("churn:5"), "`churn` was given 1 size(s), expected `churn SLOTS STEPS`");

@@ -6,7 +6,7 @@ use lacuna_benches::systems;
 use lacuna_benches::workload::Workload;
 
 /// Small sizes, odd ones among them, that cross the boundaries of slices.
-const WORKLOADS: [&str; 14] = [
+const WORKLOADS: [&str; 17] = [
     "bt:1",
     "bt:4",
     "bt:11",
@@ -20,6 +20,9 @@ const WORKLOADS: [&str; 14] = [
     "lists:100000x1000",
     "weak:2",
     "weak:10001",
+    "ephemeron:1",
+    "ephemeron:500",
+    "ephemeron:500xreverse",
     "finalize:10001",
 ];
 
@@ -43,17 +46,19 @@ fn every_system_gives_the_stated_answers() {
 #[test]
 fn collectors_run_what_they_should() {
     for (system, lacking) in [
-        ("gc-arena", &[][..]),
+        ("gc-arena", &["ephemeron:10"][..]),
         ("boa_gc", &[]),
-        ("gc", &["weak:10"]),
-        ("safe-gc", &["weak:10"]),
-        ("dumpster", &["weak:10"]),
+        ("gc", &["weak:10", "ephemeron:10"]),
+        ("safe-gc", &["weak:10", "ephemeron:10"]),
+        ("dumpster", &["weak:10", "ephemeron:10"]),
         ("lacuna", &[]),
-        ("rc", &["mark:10"]),
-        ("box", &["mark:10", "lists:10x1", "weak:10"]),
+        ("rc", &["mark:10", "ephemeron:10"]),
+        ("box", &["mark:10", "lists:10x1", "weak:10", "ephemeron:10"]),
     ] {
         let system = systems::find(system).unwrap();
-        for text in ["bt:4", "gcbench:6", "mark:10", "churn:2x2", "lists:10x1", "weak:10", "finalize:10"] {
+        for text in
+            ["bt:4", "gcbench:6", "mark:10", "churn:2x2", "lists:10x1", "weak:10", "ephemeron:10", "finalize:10"]
+        {
             let report = driver::run(text.parse().unwrap(), system).unwrap();
             assert_eq!(report.outcome.is_err(), lacking.contains(&text), "{report}");
         }

@@ -41,6 +41,9 @@ impl Child<'_> {
         command.arg("run").arg(self.workload.kind().name());
         command.args(self.workload.sizes().iter().map(u64::to_string));
         command.args(["--system", self.system]);
+        if let Some(order) = self.workload.unusual_order() {
+            command.args(["--order", order.name()]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,

@@ -29,7 +29,7 @@ use crate::systems::{self, MIMALLOC, System};
 use crate::workload::{Kind, ParseError, Workload};
 
 /// The workloads compared unless told otherwise; the flag says whether `--quick` keeps them.
-const DEFAULT_WORKLOADS: [(&str, bool); 9] = [
+const DEFAULT_WORKLOADS: [(&str, bool); 11] = [
     ("bt:16", true),
     ("bt:18", true),
     ("gcbench:18", true),
@@ -38,6 +38,8 @@ const DEFAULT_WORKLOADS: [(&str, bool); 9] = [
     ("churn:1000000x20000000", false),
     ("lists:10000000x1000000", true),
     ("weak:1000000", true),
+    ("ephemeron:10000", true),
+    ("ephemeron:1000000", true),
     ("finalize:500000", true),
 ];
 
@@ -305,8 +307,8 @@ mod tests {
     #[test]
     fn workloads_are_all_sizes_or_one() {
         let text = |plan: &Plan| plan.workloads().iter().map(Workload::to_string).collect::<Vec<_>>();
-        assert_eq!(text(&plan()).len(), 9);
-        assert_eq!(text(&Plan { quick: true, ..plan() }).len(), 8);
+        assert_eq!(text(&plan()).len(), 11);
+        assert_eq!(text(&Plan { quick: true, ..plan() }).len(), 10);
         let workloads = ["bt", "bt:18", "weak:10"].map(|choice| choice.parse().unwrap()).to_vec();
         assert_eq!(text(&Plan { workloads, ..plan() }), ["bt 16", "bt 18", "weak 10"]);
         assert!("bt:x".parse::<WorkloadChoice>().is_err());

@@ -12,12 +12,14 @@
 
 use std::cell::OnceCell;
 
-use boa_gc::{Finalize, Gc, GcRefCell, Trace, WeakGc, force_collect};
+use boa_gc::{Finalize, Gc, GcRefCell, Trace, WeakGc, WeakMap, force_collect};
 
 use super::{System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, WEAK_ROUNDS, mark_figures, median_collection, timed, weak_figures};
+use crate::report::{
+    Clock, Outcome, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed, weak_figures,
+};
 use crate::rng::XorShift64;
-use crate::workload::{bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{Order, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
 
 /// boa_gc.
 #[derive(Debug)]
@@ -246,6 +248,26 @@ impl System for BoaGc {
         });
         drop(kept);
         Ok(weak_figures(clock.stop(check), objects, made + collected, upgraded, seen))
+    }
+
+    fn ephemeron(&self, entries: usize, order: Order) -> Outcome {
+        let order = order.numbers(entries);
+        let clock = Clock::start();
+        let all: Vec<Gc<Object>> = (0..=entries as u64).map(|id| Gc::new(Object { id })).collect();
+        let mut map = WeakMap::<Object, Gc<Object>>::new();
+        for i in order {
+            map.insert(&all[i], all[i + 1].clone());
+        }
+        let head = all[0].clone();
+        let second = WeakGc::new(&all[1]);
+        drop(all);
+        let ((), kept) = timed(force_collect);
+        let value = |key: &Gc<Object>| Some(map.get(key)?.value()?.clone());
+        let sum = std::iter::successors(value(&head), value).map(|object| object.id).sum();
+        drop(head);
+        let ((), cleared) = timed(force_collect);
+        let left = usize::from(second.is_upgradable());
+        Ok(ephemeron_figures(clock.stop(sum), kept, cleared, left))
     }
 
     fn finalize(&self, objects: usize) -> Outcome {

@@ -12,12 +12,14 @@
 
 use std::ops::Range;
 
-use lacuna::{Budget, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
+use lacuna::{Budget, Ephemerons, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
 
 use super::{Role, System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, Unsupported, WEAK_ROUNDS, mark_figures, median_collection, timed, weak_figures};
+use crate::report::{
+    Clock, Outcome, Unsupported, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed, weak_figures,
+};
 use crate::rng::XorShift64;
-use crate::workload::{GCBENCH_ARRAY, bt_rounds, gcbench_array_check, gcbench_element, gcbench_rounds};
+use crate::workload::{GCBENCH_ARRAY, Order, bt_rounds, gcbench_array_check, gcbench_element, gcbench_rounds};
 
 /// lacuna.
 #[derive(Debug)]
@@ -351,6 +353,38 @@ impl System for Lacuna {
         Ok(weak_figures(clock.stop(check), objects, made + collected, upgraded, seen))
     }
 
+    fn ephemeron(&self, entries: usize, order: Order) -> Outcome {
+        type Table<'gc> = Ephemerons<Gc<'gc, Object>, Gc<'gc, Object>>;
+        let order = order.numbers(entries);
+        let clock = Clock::start();
+        let mut heap = Heap::new();
+        let all = array_of(&mut heap, entries + 1, |cx, id| cx.alloc(Object { id }));
+        let ((table, head), inserted): ((Root<Table<'static>>, Root<Object>), _) = timed(|| {
+            heap.enter(|cx| {
+                let all = cx.get(&all);
+                let table = cx.alloc(Table::new());
+                let object = |i: usize| all[i].get().expect("the array is filled");
+                for i in order {
+                    table.edit(cx).insert(object(i), object(i + 1));
+                }
+                (table.root(cx), object(0).root(cx))
+            })
+        });
+        drop(all);
+        let ((), kept) = timed(|| heap.collect());
+        let examined = heap.stats().last.ephemerons_examined;
+        let sum = heap.enter(|cx| {
+            let (table, head) = (cx.get(&table), cx.get(&head));
+            std::iter::successors(table.get(head), |&key| table.get(key)).map(|object| object.id).sum()
+        });
+        drop(head);
+        let ((), cleared) = timed(|| heap.collect());
+        let left = heap.with(&table, |table| table.live_count());
+        let measured = clock.stop(sum).with("entries", entries as f64).with("examined", examined as f64);
+        let measured = measured.with("insert_ms", inserted.as_secs_f64() * 1e3);
+        Ok(ephemeron_figures(measured, kept, cleared, left))
+    }
+
     fn finalize(&self, objects: usize) -> Outcome {
         fn cleanup(_heap: &mut Heap, (): ()) {
             count_cleanup();
@@ -410,6 +444,10 @@ impl System for LacunaDrop {
     }
 
     fn weak(&self, _objects: usize) -> Outcome {
+        Err(SAME)
+    }
+
+    fn ephemeron(&self, _entries: usize, _order: Order) -> Outcome {
         Err(SAME)
     }
 

@@ -17,7 +17,7 @@ pub mod safe_gc;
 use std::cell::Cell;
 
 use crate::report::{Outcome, Unsupported};
-use crate::workload::Workload;
+use crate::workload::{Order, Workload};
 
 /// What a system is, which decides how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,11 @@ pub trait System: Sync {
         Err(Unsupported("no weak references"))
     }
 
+    /// Runs `ephemeron`.
+    fn ephemeron(&self, _entries: usize, _order: Order) -> Outcome {
+        Err(Unsupported("no ephemerons"))
+    }
+
     /// Runs `finalize`.
     fn finalize(&self, objects: usize) -> Outcome;
 
@@ -85,6 +90,7 @@ pub trait System: Sync {
             Workload::Churn { slots, steps } => self.churn(slots, steps),
             Workload::Lists { pushes, length } => self.lists(pushes, length),
             Workload::Weak { objects } => self.weak(objects),
+            Workload::Ephemeron { entries, order } => self.ephemeron(entries, order),
             Workload::Finalize { objects } => self.finalize(objects),
         }
     }

@@ -18,8 +18,9 @@
 //! # What keeps an object alive
 //!
 //! [`Root`]s; fields of live objects; roots in the payloads of [cleanups](Heap::cleanup) that have not run; and being
-//! the target of a [guardian](Heap::guard) that has found its object unreachable and not handed it out. Nothing else:
-//! not a [`Weak`], not being the target of a cleanup.
+//! the target of a [guardian](Heap::guard) that has found its object unreachable and not handed it out; and what the value
+//! of an entry in [`Ephemerons`] leads to, if the table and the keys are alive. Nothing else: not a [`Weak`], not being the
+//! key of such an entry, not being the target of a cleanup.
 //!
 //! # Features
 //!

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::rc::Rc;
 
 use lacuna::{
-    AutoDrain, Budget, Config, Exhausted, Gc, GcCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak, WeakLong,
+    AutoDrain, Budget, Config, Ephemerons, Exhausted, Gc, GcCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak,
+    WeakLong,
 };
 
 thread_local! {
@@ -363,6 +364,91 @@ fn a_first_collection_happens_or_does_not_and_nothing_in_between() {
         heap.collect();
         assert_eq!(heap.stats().live_objects, 1);
         assert_eq!(heap.get(&kept), "kept");
+        refused
+    });
+}
+
+#[test]
+fn rule_22_ephemerons_converge_without_any_memory() {
+    const ENTRIES: usize = 100;
+    type Table<'gc> = Ephemerons<Gc<'gc, Node<'gc>>, (Gc<'gc, Node<'gc>>, Opaque<Counted>)>;
+    at_each_request("rule_22_ephemerons_converge_without_any_memory", |granted, for_ever| {
+        let drops = Rc::new(Cell::new(0));
+        let mut heap = Heap::new();
+        // The first collection reserves what later ones need.
+        heap.collect();
+        let node = |cx: &lacuna::Mutator<'_>, id| cx.alloc(Node { id, next: GcCell::new(None) }).root(cx);
+        let nodes: Vec<Root<Node<'static>>> = heap.enter(|cx| (0..=ENTRIES).map(|id| node(cx, id)).collect());
+        let table: Root<Table<'static>> = heap.enter(|cx| {
+            let table = cx.alloc(Table::new());
+            // From the end, so that all entries but one wait; and as many that wait for ever.
+            for pair in nodes.windows(2).rev() {
+                let (key, value) = (pair[0].get(cx), pair[1].get(cx));
+                table.edit(cx).insert(key, (value, Opaque(Counted(Rc::clone(&drops)))));
+                let dead = cx.alloc(Node { id: 0, next: GcCell::new(Some(key)) });
+                table.edit(cx).insert(dead, (value, Opaque(Counted(Rc::clone(&drops)))));
+            }
+            table.root(cx)
+        });
+        let head = nodes[0].clone();
+        drop(nodes);
+        let refused = refusing(granted, for_ever, || heap.collect());
+        heap.verify().unwrap();
+        let last = heap.stats().last;
+        assert_eq!((last.ephemeron_entries, last.ephemerons_cleared), (2 * ENTRIES, ENTRIES));
+        // Keys that were marked could not be noted: everything was looked at again, more than once.
+        assert!(last.ephemerons_examined > 8 * ENTRIES || granted > 0 || !for_ever, "{last:?}");
+        assert_eq!((heap.with(&table, |table| table.live_count()), drops.get()), (ENTRIES, ENTRIES));
+        assert_eq!(heap.stats().live_objects, ENTRIES + 2);
+        drop(head);
+        let refused_again = refusing(granted, for_ever, || heap.collect());
+        assert_eq!((heap.with(&table, |table| table.live_count()), drops.get()), (0, 2 * ENTRIES));
+        assert_eq!(heap.stats().live_objects, 1);
+        refused + refused_again
+    });
+}
+
+#[test]
+fn rule_22_an_insertion_that_fails_gives_the_value_back() {
+    at_each_request("rule_22_an_insertion_that_fails_gives_the_value_back", |granted, for_ever| {
+        let drops = Rc::new(Cell::new(0));
+        let mut heap = Heap::new();
+        let node = |cx: &lacuna::Mutator<'_>, id| cx.alloc(Node { id, next: GcCell::new(None) }).root(cx);
+        let nodes: Vec<Root<Node<'static>>> = heap.enter(|cx| (0..40).map(|id| node(cx, id)).collect());
+        type Pairs<'gc> = Ephemerons<[Gc<'gc, Node<'gc>>; 2], (Gc<'gc, Node<'gc>>, Opaque<Counted>)>;
+        let table: Root<Pairs<'static>> = heap.enter(|cx| cx.alloc(Pairs::new()).root(cx));
+        let (mut present, mut back) = (0, 0);
+        let refused = refusing(granted, for_ever, || {
+            heap.enter(|cx| {
+                let table = table.get(cx);
+                for pair in nodes.windows(2) {
+                    let keys = [pair[0].get(cx), pair[1].get(cx)];
+                    match table.edit(cx).try_insert(keys, (keys[0], Opaque(Counted(Rc::clone(&drops))))) {
+                        Ok(before) => {
+                            assert!(before.is_none());
+                            present += 1;
+                        }
+                        Err(error) => {
+                            assert_eq!(error.reason(), Exhausted::System);
+                            assert!(!table.contains_key(keys));
+                            back += 1;
+                            drop(error.into_value());
+                        }
+                    }
+                    // What is given back when there is no memory is less, and that is all.
+                    table.edit(cx).prune();
+                }
+                assert_eq!(table.live_count(), present);
+            });
+        });
+        assert_eq!((present + back, drops.get()), (39, back));
+        heap.verify().unwrap();
+        heap.collect();
+        heap.verify().unwrap();
+        assert_eq!(heap.with(&table, |table| table.live_count()), present);
+        drop(nodes);
+        heap.collect();
+        assert_eq!((heap.stats().live_objects, drops.get()), (1, 39));
         refused
     });
 }

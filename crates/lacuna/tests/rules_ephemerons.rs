@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "a Trace that panics has to be written by hand")]
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -988,5 +989,97 @@ fn random_tables_agree_with_the_definition() {
         drop(roots);
         heap.collect();
         assert_eq!(heap.stats().live_objects, 0);
+    }
+}
+
+#[test]
+fn random_operations_agree_with_a_model() {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for round in 0..20 {
+        let mut heap = Heap::with_config(Config::default().zeal(round % 4 == 0).min_heap(1 << 14));
+        let tables: Vec<TableRoot> = (0..3).map(|_| heap.alloc(Table::new())).collect();
+        let plain: Root<Ephemerons<Key<'static>, u32>> = heap.alloc(Ephemerons::new());
+        // By id: the nodes that are rooted, and what the tables have.
+        let mut roots: BTreeMap<u32, NodeRoot> = BTreeMap::new();
+        let mut model: Vec<BTreeMap<u32, u32>> = vec![BTreeMap::new(); tables.len()];
+        let mut plain_model: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut ids = 0..;
+        for step in 0..200 {
+            // Pairs of rooted nodes are put into tables; some entries are taken out.
+            for _ in 0..random(8) {
+                let id = ids.next().unwrap();
+                roots.insert(id, heap.enter(|cx| node(cx, id).root(cx)));
+            }
+            let rooted: Vec<u32> = roots.keys().copied().collect();
+            for _ in 0..random(12) {
+                if rooted.is_empty() {
+                    break;
+                }
+                let (table, key, value) =
+                    (random(tables.len()), rooted[random(rooted.len())], rooted[random(rooted.len())]);
+                let act = random(10);
+                heap.enter(|cx| {
+                    let edit = tables[table].get(cx).edit(cx);
+                    let (key_node, value_node) = (roots[&key].get(cx), roots[&value].get(cx));
+                    match act {
+                        0 | 1 => {
+                            let removed = edit.remove(key_node).map(|node| node.id);
+                            assert_eq!(removed, model[table].remove(&key));
+                        }
+                        2 => {
+                            edit.retain(|key, value| (key.id + value.id) % 3 > 0);
+                            model[table].retain(|key, value| (*key + *value) % 3 > 0);
+                        }
+                        3 => edit.prune(),
+                        4 => {
+                            let before = plain.get(cx).edit(cx).insert(key_node, value);
+                            assert_eq!(before, plain_model.insert(key, value));
+                        }
+                        _ => {
+                            let before = edit.insert(key_node, value_node).map(|node| node.id);
+                            assert_eq!(before, model[table].insert(key, value));
+                        }
+                    }
+                });
+            }
+            for id in rooted {
+                if random(12) == 0 {
+                    roots.remove(&id);
+                }
+            }
+            if step % 5 == 0 {
+                heap.collect();
+                // Alive by definition: the least set with the roots, closed under entries.
+                let mut alive: BTreeSet<u32> = roots.keys().copied().collect();
+                while {
+                    let entries = model.iter().flatten().filter(|(key, _)| alive.contains(key));
+                    let found: Vec<u32> = entries.map(|(_, &value)| value).filter(|id| !alive.contains(id)).collect();
+                    alive.extend(&found);
+                    !found.is_empty()
+                } {}
+                model.iter_mut().for_each(|table| table.retain(|key, _| alive.contains(key)));
+                plain_model.retain(|key, _| alive.contains(key));
+                assert_eq!(heap.stats().live_objects, alive.len() + tables.len() + 1);
+                heap.enter(|cx| {
+                    for (table, model) in tables.iter().zip(&model) {
+                        let found: BTreeMap<u32, u32> =
+                            table.get(cx).entries().into_iter().map(|(key, value)| (key.id, value.id)).collect();
+                        assert_eq!(&found, model);
+                        assert_eq!(table.get(cx).live_count(), model.len());
+                        assert!(table.get(cx).entries().iter().all(|&(key, _)| table.get(cx).contains_key(key)));
+                    }
+                    let found: BTreeMap<u32, u32> =
+                        plain.get(cx).entries().into_iter().map(|(key, value)| (key.id, value)).collect();
+                    assert_eq!(found, plain_model);
+                });
+            }
+        }
+        heap.verify().unwrap();
     }
 }

@@ -77,8 +77,8 @@ pub(crate) enum Kind {
 pub(crate) struct WeakSlots {
     slots: Table<Slot>,
     extensions: Table<Extension>,
-    /// By extension, the ephemerons that wait for the object: the newest. Shorter than the table of extensions, or empty,
-    /// where no later one belongs to a key. Nothing waits outside of weak passes.
+    /// By slot, the newest of the ephemerons that wait for the object. Shorter than the table of slots, or empty, where no
+    /// later slot belongs to a key. Nothing waits outside of weak passes.
     waiters: Table<Option<Waiter>>,
     first_free: Option<u32>,
     first_free_extension: Option<u32>,
@@ -186,9 +186,7 @@ impl WeakSlots {
 
     /// Makes it possible for ephemerons to wait for a slot's object.
     pub(crate) fn make_key(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
-        self.extend(index)?;
-        let extension = self.slot(index).extension().expect("the slot was extended");
-        while self.waiters.length() <= extension {
+        while self.waiters.length() <= index {
             self.waiters.push(None)?;
         }
         Ok(())
@@ -196,13 +194,11 @@ impl WeakSlots {
 
     /// Replaces the newest of the ephemerons that wait for a slot's object, which is a key if there are any.
     pub(crate) fn replace_waiter(&mut self, index: SlotIndex, newest: Option<Waiter>) -> Option<Waiter> {
-        let waiter = self.slot(index).extension().and_then(|extension| self.waiters.get_mut(extension));
-        match waiter {
-            Some(waiter) => core::mem::replace(waiter, newest),
-            None => {
-                debug_assert!(newest.is_none(), "the object was not made a key");
-                None
-            }
+        if index < self.waiters.length() {
+            core::mem::replace(&mut self.waiters[index], newest)
+        } else {
+            debug_assert!(newest.is_none(), "the object was not made a key");
+            None
         }
     }
 
@@ -272,10 +268,10 @@ impl WeakSlots {
         let slot = &mut self.slots[index];
         if let Some(extension) = slot.extension() {
             debug_assert_eq!(self.extensions[extension].registrations, NONE);
-            debug_assert!(self.waiters.get(extension).is_none_or(Option::is_none));
             self.extensions[extension].registrations = self.first_free_extension.unwrap_or(NONE);
             self.first_free_extension = Some(extension);
         }
+        debug_assert!(self.waiters.get(index).is_none_or(Option::is_none));
         slot.generation = slot.generation.saturating_add(1);
         slot.target = ptr::null_mut();
         slot.extra = NONE;

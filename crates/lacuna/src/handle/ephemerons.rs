@@ -23,6 +23,7 @@ use hashbrown::HashTable;
 use super::mutator::Mutator;
 use crate::error::{AllocError, Exhausted};
 use crate::memory::chunk::is_marked;
+use crate::memory::huge_pages::advise;
 use crate::memory::shrink::shrink;
 use crate::object::descriptor::{ObjectRef, suspect};
 use crate::object::edges::EdgeList;
@@ -143,9 +144,9 @@ impl<K: Keys, const N: usize> Keys for [K; N] {
 /// are dropped before the collection returns. Memory is given back when the table changes the next time, or by
 /// [`prune`](EphemeronEdit::prune).
 ///
-/// A look-up is one probe of a hash table. An entry takes 24 bytes beside keys and value, and 5 to 10 in the index; if
-/// values can hold edges each key is observed, like the target of a [cleanup](crate::Heap::cleanup), which takes another
-/// 16. A collection looks at each entry at most once for each of its keys, and once more.
+/// A look-up is one probe of a hash table. An entry takes 16 bytes beside keys and value (24 if `Option<V>` is larger than
+/// `V`), and 5 to 10 in the index; if values can hold edges each key is [observed](crate::Weak), which takes another 32. A
+/// collection looks at each entry at most once for each of its keys, and once more.
 ///
 /// ```
 /// use lacuna::{Ephemerons, Gc, Heap, Trace};
@@ -286,7 +287,7 @@ impl<K: Keys, V> Ephemerons<K, V> {
     }
 
     /// The keys of all entries, in the order in which they were inserted, as of now: what happens to the table meanwhile
-    /// does not hurt.
+    /// does not hurt. Without memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
@@ -296,7 +297,8 @@ impl<K: Keys, V> Ephemerons<K, V> {
         self.read().live().map(|entry| entry.keys).collect()
     }
 
-    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now.
+    /// The keys and copies of the values of all entries, in the order in which they were inserted, as of now. Without
+    /// memory for the vector the process ends, as for any vector.
     ///
     /// # Panics
     ///
@@ -337,7 +339,11 @@ impl<K: Keys, V> Content<K, V> {
             return Err(Exhausted::System);
         }
         let Self { entries, index } = self;
+        let before = entries.capacity();
         entries.try_reserve(additional).map_err(|_| Exhausted::System)?;
+        if entries.capacity() != before {
+            advise(entries.as_mut_ptr().cast(), entries.capacity() * size_of::<Entry<K, V>>());
+        }
         let hash = |&entry: &u32| entries[entry as usize].keys.hash(0);
         index.try_reserve(additional, hash).map_err(|_| Exhausted::System)
     }
