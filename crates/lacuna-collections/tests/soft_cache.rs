@@ -167,7 +167,7 @@ fn the_list_agrees_with_a_naive_one() {
             }
         }
         assert_eq!(cache.kept_objects(), naive.len());
-        if random % 50 == 0 {
+        if random.is_multiple_of(50) {
             let mut sorted = naive.clone();
             sorted.sort();
             assert_eq!(alive(&cache, &mut heap), sorted);
