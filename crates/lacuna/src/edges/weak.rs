@@ -31,6 +31,7 @@ use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
 use crate::memory::block::Block;
 use crate::memory::chunk::{BLOCK_SIZE, is_marked};
+use crate::memory::prefetch::prefetch;
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
 use crate::object::ephemerons::Waiter;
@@ -355,12 +356,24 @@ impl WeakSlots {
 
     /// Frees the slots of the unmarked objects of a block; says whether no object of it is observed any more.
     fn forget_condemned(&mut self, block: Block, visit: &mut impl FnMut(&mut Self, SlotIndex)) -> bool {
+        if self.waiters.length() > 0 {
+            // Keys are mostly observed in the order of insertion, which need not be that of memory.
+            Observed::each_condemned(block, |_, slot| self.prefetch(slot));
+        }
         Observed::each_condemned(block, |entry, slot| {
             visit(self, slot);
             entry.set(0);
             self.free(slot);
         });
         Observed::of(block).expect("listed blocks have a table").forget_unmarked(block)
+    }
+
+    /// Starts to load what is known of a slot.
+    fn prefetch(&self, index: SlotIndex) {
+        prefetch(NonNull::from(&self.slots[index]).cast());
+        if let Some(waiter) = self.waiters.get(index) {
+            prefetch(NonNull::from(waiter).cast());
+        }
     }
 
     /// Gives the table back if nothing is observed any more.
