@@ -36,6 +36,8 @@ impl Setup {
     fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };
         let config = Config::default().zeal(self.zeal).auto_drain(auto_drain);
+        // Minor collections run when the program says so.
+        let config = config.minor_step(Some(usize::MAX));
         config.heap_limit(self.limit).min_heap(self.min_heap).growth_factor(1.5)
     }
 }
@@ -246,6 +248,10 @@ impl Driver {
             Operation::Collect => {
                 heap.collect();
                 state.model.collect();
+            }
+            Operation::CollectMinor => {
+                heap.collect_minor();
+                if heap.stats().last.minor { state.model.collect_minor() } else { state.model.collect() }
             }
             Operation::AddExternal(bytes) => {
                 heap.add_external(bytes);

@@ -27,6 +27,8 @@ pub struct Object {
     pub observed: bool,
     /// How often a guardian brought it back.
     pub revivals: u32,
+    /// Whether a collection has seen it. Minor collections take such objects for alive.
+    pub old: bool,
 }
 
 /// A weak reference.
@@ -140,7 +142,7 @@ impl Model {
 
     /// Adds an object.
     pub(crate) fn insert(&mut self, id: ObjectId, kind: Kind, length: usize, edges: Vec<Option<ObjectId>>) {
-        self.objects.insert(id, Object { kind, length, edges, observed: false, revivals: 0 });
+        self.objects.insert(id, Object { kind, length, edges, observed: false, revivals: 0, old: false });
     }
 
     /// An object that is used, so is alive.
@@ -198,7 +200,15 @@ impl Model {
 
     /// A collection (rules 1, 5, 7, 10, 11 and 12).
     pub(crate) fn collect(&mut self) {
-        let live = self.closure(self.anchors());
+        self.objects.values_mut().for_each(|object| object.old = false);
+        self.collect_minor();
+    }
+
+    /// Collects what is not old.
+    pub(crate) fn collect_minor(&mut self) {
+        let old: Vec<_> = self.objects.iter().filter(|(_, object)| object.old).map(|(&id, _)| id).collect();
+        let anchors = |model: &Self| model.anchors().into_iter().chain(old.iter().copied()).collect::<Vec<_>>();
+        let live = self.closure(anchors(self));
         // Guardians first, all of them before any of their objects counts as alive.
         let condemned =
             |r: &Registration, live: &BTreeSet<ObjectId>| r.state == State::Armed && !live.contains(&r.target);
@@ -219,7 +229,7 @@ impl Model {
         }
         self.guardians.extend(guardians);
         // What the guardians hand back lives on; the rest is dead.
-        let live = self.closure(self.anchors());
+        let live = self.closure(anchors(self));
         for reference in self.references.iter_mut().filter(|r| !live.contains(&r.target)) {
             reference.dead = true;
         }
@@ -234,6 +244,7 @@ impl Model {
         let dropped = self.objects.iter().filter(|(id, object)| !live.contains(id) && object.kind.is_dropped());
         self.to_drop.extend(dropped.map(|(&id, _)| id));
         self.objects.retain(|id, _| live.contains(id));
+        self.objects.values_mut().for_each(|object| object.old = true);
         self.collections += 1;
         self.survivors = self.objects.len();
     }

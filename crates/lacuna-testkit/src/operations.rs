@@ -55,6 +55,8 @@ pub enum Operation {
     Drain(usize, usize),
     /// Collects.
     Collect,
+    /// Collects what was made since the last collection.
+    CollectMinor,
     /// Counts external bytes in.
     AddExternal(usize),
     /// Counts external bytes out.
@@ -104,7 +106,7 @@ impl Operation {
     pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
         let (x, y, z) = (usize::from(a), usize::from(b), usize::from(c));
         let long = c & 1 == 1;
-        match code % 85 {
+        match code % 89 {
             0..=3 => Self::Enter,
             4..=5 => Self::Exit,
             6 => Self::Panic,
@@ -127,6 +129,7 @@ impl Operation {
             73..=75 => Self::NextGuarded,
             76..=77 => Self::Drain(x % 8, if c < 128 { usize::MAX } else { z % 4 }),
             78..=80 => Self::Collect,
+            85..=88 => Self::CollectMinor,
             81 => Self::AddExternal(x * 1009),
             82 => Self::SubExternal(x * 1013),
             83 => Self::Limit((b < 160).then_some(x % 32)),

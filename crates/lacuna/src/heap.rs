@@ -155,7 +155,7 @@ impl Heap {
     /// [`collect`](Self::collect).
     ///
     /// Takes time in proportion to the live objects among the new ones, the roots made and the objects written since. If
-    /// [`Config::minor_step`] is `None`, or there was no collection yet, everything is collected.
+    /// [`Config::minor_step`] is `None`, everything is collected.
     ///
     /// # Panics
     ///

@@ -115,7 +115,7 @@ fn objects_of_several_mebibytes_come_and_go_with_memory_of_their_own() {
     type Cell<T> = GcCell<Option<T>>;
     #[derive(Trace)]
     struct Link<'gc>(Cell<Gc<'gc, [Cell<Gc<'gc, Link<'gc>>>]>>);
-    let mut heap = Heap::new();
+    let mut heap = Heap::with_config(Config::default().collect_automatically(false));
     let (first, weak) = heap.enter(|cx| {
         // An array of 12 MB that leads to a small object that leads back, and one of 5 MB of bytes.
         let array = cx.alloc_slice((0..1_500_000).map(|_| GcCell::new(None)));

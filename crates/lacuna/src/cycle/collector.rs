@@ -34,7 +34,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
         marking.finish();
         work
     };
-    (core.armed, core.major_only) = (core.config.minor_step.is_some(), false);
+    core.major_only = false;
     // Before the sweep: what it drops may drop and make roots.
     let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
     stats.weak_time = clock.lap();

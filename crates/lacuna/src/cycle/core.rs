@@ -43,7 +43,7 @@ pub(crate) struct Core {
     pub(crate) larges: Vec<Block>,
     pub(crate) finalizers: Finalizers,
     pub(crate) marker: Marker,
-    /// Whether writes to marked objects are remembered: minor collections are wanted, and there was a collection.
+    /// Whether writes to marked objects are remembered, since minor collections are wanted.
     pub(crate) armed: bool,
     /// The dirty objects, all of them marked. They are dirty until a collection has seen them.
     pub(crate) remembered: Vec<ObjectRef>,
@@ -78,7 +78,7 @@ impl Core {
             larges: Vec::new(),
             finalizers: Finalizers::default(),
             marker: Marker::default(),
-            armed: false,
+            armed: config.minor_step.is_some(),
             remembered: Vec::new(),
             major_only: false,
             old_larges: 0,

@@ -22,7 +22,8 @@ pub(crate) struct Pacing {
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut pacing = Self { live: 0, allocated: 0, external: 0, goal: 0, step: usize::MAX };
+        let mut pacing =
+            Self { live: 0, allocated: 0, external: 0, goal: 0, step: config.minor_step.unwrap_or(usize::MAX) };
         pacing.collected(config, 0);
         pacing
     }

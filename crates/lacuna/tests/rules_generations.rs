@@ -1,0 +1,370 @@
+//! Minor collections: what is old counts as alive, what is new dies, and a write to an old object is remembered.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use lacuna::{Config, Ephemerons, Gc, GcCell, GcRefCell, Heap, Root, Trace, Weak, WithTail};
+
+/// A heap that collects only when it is told to, and is verified after each step.
+fn heap() -> Heap {
+    Heap::with_config(Config::default().collect_automatically(false))
+}
+
+fn minor(heap: &mut Heap) {
+    heap.collect_minor();
+    assert!(heap.stats().last.minor, "it was a minor collection");
+    heap.verify().unwrap();
+}
+
+#[derive(Trace)]
+struct Node<'gc> {
+    next: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+    many: GcRefCell<Vec<Gc<'gc, Node<'gc>>>>,
+    inner: Inner<'gc>,
+    id: u64,
+}
+
+#[derive(Trace, Default)]
+struct Inner<'gc> {
+    deep: GcCell<Option<Gc<'gc, Node<'gc>>>>,
+}
+
+fn node<'gc>(id: u64) -> Node<'gc> {
+    Node { next: GcCell::new(None), many: GcRefCell::new(Vec::new()), inner: Inner::default(), id }
+}
+
+fn old_node(heap: &mut Heap) -> Root<Node<'static>> {
+    let root = heap.alloc_with::<Node<'_>>(|_| node(0));
+    minor(heap);
+    root
+}
+
+#[test]
+fn new_objects_die_in_a_minor_collection_and_old_ones_in_the_next_major_one() {
+    let mut heap = heap();
+    let old = heap.alloc(1_u64);
+    let old_weak = heap.downgrade(&old);
+    heap.collect();
+    drop(old);
+    let new = heap.alloc(2_u64);
+    let new_weak = heap.downgrade(&new);
+    drop(new);
+    minor(&mut heap);
+    assert!(heap.is_dead(new_weak));
+    assert!(!heap.is_dead(old_weak), "the old object counts as alive");
+    heap.collect();
+    assert!(heap.is_dead(old_weak));
+    assert!(!heap.stats().last.minor);
+    assert_eq!(heap.stats().live_objects, 0);
+}
+
+#[test]
+fn what_survives_a_minor_collection_is_old() {
+    let mut heap = heap();
+    let roots: Vec<_> = (0..5000_u64).map(|i| heap.alloc(i)).collect();
+    minor(&mut heap);
+    assert_eq!(heap.stats().live_objects, 5000);
+    let weak: Vec<_> = roots.iter().map(|root| heap.downgrade(root)).collect();
+    drop(roots);
+    minor(&mut heap);
+    assert!(weak.iter().all(|&weak| !heap.is_dead(weak)));
+    heap.collect();
+    assert!(weak.iter().all(|&weak| heap.is_dead(weak)));
+}
+
+#[test]
+fn rule_28_a_write_to_an_old_object_keeps_what_it_leads_to_alive_whichever_way_it_is_written() {
+    let mut heap = heap();
+    type Write = for<'gc> fn(&'gc lacuna::Mutator<'gc>, Gc<'gc, Node<'gc>>, Gc<'gc, Node<'gc>>);
+    let writes: [Write; 4] = [
+        |cx, old, new| old.set(cx, |old| &old.next, Some(new)),
+        |cx, old, new| {
+            old.replace(cx, |old| &old.next, Some(new));
+        },
+        |cx, old, new| old.borrow_mut(cx, |old| &old.many).push(new),
+        |cx, old, new| old.set(cx, |old| &old.inner.deep, Some(new)),
+    ];
+    for write in writes {
+        let old = old_node(&mut heap);
+        let new = heap.enter(|cx| {
+            // What is written leads on to another that nobody else holds.
+            let new = cx.alloc(node(1));
+            new.set(cx, |new| &new.next, Some(cx.alloc(node(2))));
+            write(cx, cx.get(&old), new);
+            new.downgrade(cx)
+        });
+        for _ in 0..3 {
+            minor(&mut heap);
+            let id = heap.enter(|cx| cx.upgrade(new).unwrap().next.get().unwrap().id);
+            assert_eq!(id, 2);
+        }
+    }
+}
+
+#[test]
+fn rule_28_elements_of_old_arrays_and_tails_are_written_through_their_owner() {
+    let mut heap = heap();
+    type Cells<'gc> = [GcCell<Option<Gc<'gc, Node<'gc>>>>];
+    type Tail<'gc> = WithTail<u64, GcCell<Option<Gc<'gc, Node<'gc>>>>>;
+    // One that is a large object, and one that is not.
+    for length in [10, 100_000] {
+        let slice: Root<Cells<'static>> =
+            heap.enter(|cx| cx.alloc_slice_with(length, |_| GcCell::new(None::<Gc<'_, Node<'_>>>)).root(cx));
+        let tail: Root<Tail<'static>> =
+            heap.enter(|cx| cx.alloc_tail(1_u64, (0..length).map(|_| GcCell::new(None::<Gc<'_, Node<'_>>>))).root(cx));
+        minor(&mut heap);
+        let weak: Vec<Weak<Node<'static>>> = heap.enter(|cx| {
+            let (a, b) = (cx.alloc(node(1)), cx.alloc(node(2)));
+            cx.get(&slice).set(cx, |slice| &slice[length - 1], Some(a));
+            cx.get(&tail).set(cx, |tail| &tail.tail[length / 2], Some(b));
+            vec![a.downgrade(cx), b.downgrade(cx)]
+        });
+        minor(&mut heap);
+        minor(&mut heap);
+        assert!(weak.iter().all(|&weak| !heap.is_dead(weak)));
+        heap.enter(|cx| {
+            cx.get(&slice).set(cx, |slice| &slice[length - 1], None);
+            cx.get(&tail).set(cx, |tail| &tail.tail[length / 2], None);
+        });
+        minor(&mut heap);
+        assert!(weak.iter().all(|&weak| !heap.is_dead(weak)), "they are old by now");
+        heap.collect();
+        assert!(weak.iter().all(|&weak| heap.is_dead(weak)));
+    }
+}
+
+#[test]
+fn trap_12_a_minor_collection_decides_nothing_over_old_objects() {
+    let mut heap = heap();
+    let old = heap.alloc(7_u64);
+    let (short, long) = (heap.downgrade(&old), heap.downgrade_long(&old));
+    let cleaned = Rc::new(Cell::new(0));
+    let count = Rc::clone(&cleaned);
+    heap.cleanup_with(&old, (), move |_, ()| count.set(count.get() + 1)).unwrap();
+    heap.guard(&old, 9).unwrap();
+    minor(&mut heap);
+    drop(old);
+    for _ in 0..3 {
+        minor(&mut heap);
+        heap.drain(lacuna::Budget::unlimited()).unwrap();
+        assert!(!heap.is_dead(short) && !heap.is_dead_long(long));
+        assert!(heap.next_guarded().is_none());
+    }
+    assert_eq!(cleaned.get(), 0);
+    heap.collect();
+    assert!(heap.is_dead(short) && !heap.is_dead_long(long), "the guardian has it");
+    drop(heap.next_guarded().unwrap());
+    heap.collect();
+    heap.drain(lacuna::Budget::unlimited()).unwrap();
+    assert!(heap.is_dead_long(long));
+    assert_eq!(cleaned.get(), 1);
+}
+
+#[test]
+fn rule_27_new_observed_objects_die_in_minor_collections_with_their_callbacks_queued() {
+    let mut heap = heap();
+    // Old observed objects in the same blocks.
+    let old: Vec<_> = (0..100_u64).map(|i| heap.alloc(i)).collect();
+    let old_weak: Vec<_> = old.iter().map(|root| heap.downgrade(root)).collect();
+    heap.collect();
+    let ran = Rc::new(Cell::new(0));
+    for round in 1..=3 {
+        let weak: Vec<Weak<u64>> = (0..100_u64)
+            .map(|i| {
+                let new = heap.alloc(i);
+                let ran = Rc::clone(&ran);
+                heap.cleanup_with(&new, (), move |_, ()| ran.set(ran.get() + 1)).unwrap();
+                if i % 10 == 0 {
+                    heap.guard(&new, i).unwrap();
+                }
+                heap.downgrade(&new)
+            })
+            .collect();
+        minor(&mut heap);
+        assert!(weak.iter().all(|&weak| heap.is_dead(weak)));
+        assert_eq!(heap.stats().last.guardians_queued, 10);
+        heap.drain(lacuna::Budget::unlimited()).unwrap();
+        assert_eq!(ran.get(), 90 * round + 10 * (round - 1));
+        while heap.next_guarded().is_some() {}
+        // What a guardian handed out is old, so it dies in a major collection.
+        heap.collect();
+        heap.drain(lacuna::Budget::unlimited()).unwrap();
+        assert_eq!(ran.get(), 100 * round);
+    }
+    assert!(old_weak.iter().all(|&weak| !heap.is_dead(weak)));
+    drop(old);
+    heap.collect();
+    assert!(old_weak.iter().all(|&weak| heap.is_dead(weak)));
+}
+
+#[test]
+fn trap_13_a_new_key_in_an_old_table_dies_in_a_minor_collection_and_its_entry_with_it() {
+    let mut heap = heap();
+    type Table<'gc> = Ephemerons<Gc<'gc, u64>, Gc<'gc, str>>;
+    let table: Root<Table<'static>> = heap.enter(|cx| cx.alloc(Table::new()).root(cx));
+    type Plain<'gc> = Ephemerons<Gc<'gc, u64>, u32>;
+    let plain: Root<Plain<'static>> = heap.enter(|cx| cx.alloc(Plain::new()).root(cx));
+    heap.collect();
+    for round in 0..4 {
+        let (kept, lost, value) = heap.enter(|cx| {
+            let (kept, lost) = (cx.alloc(1_u64), cx.alloc(2_u64));
+            let value = cx.alloc_str("kept with its key");
+            cx.get(&table).edit(cx).insert(kept, value);
+            cx.get(&table).edit(cx).insert(lost, cx.alloc_str("lost with its key"));
+            cx.get(&plain).edit(cx).insert(kept, 1);
+            cx.get(&plain).edit(cx).insert(lost, 2);
+            (kept.root(cx), lost.downgrade(cx), value.downgrade(cx))
+        });
+        minor(&mut heap);
+        assert!(heap.is_dead(lost) && !heap.is_dead(value));
+        heap.enter(|cx| {
+            assert_eq!(&*cx.get(&table).get(kept.get(cx)).unwrap(), "kept with its key");
+            assert_eq!(cx.get(&plain).get(kept.get(cx)), Some(1));
+            assert_eq!(cx.get(&table).live_count(), 1);
+            assert_eq!(cx.get(&plain).live_count(), 1);
+        });
+        // The key is old now: a minor collection leaves it, a major one does not.
+        drop(kept);
+        minor(&mut heap);
+        assert_eq!(heap.enter(|cx| cx.get(&table).live_count()), 1, "round {round}");
+        heap.collect();
+        assert_eq!(heap.enter(|cx| cx.get(&table).live_count() + cx.get(&plain).live_count()), 0);
+        assert!(heap.is_dead(value));
+    }
+}
+
+#[test]
+fn rule_28_a_new_value_for_an_old_key_in_an_old_table_lives() {
+    let mut heap = heap();
+    type Table<'gc> = Ephemerons<Gc<'gc, u64>, Gc<'gc, str>>;
+    let (table, key): (Root<Table<'static>>, _) =
+        heap.enter(|cx| (cx.alloc(Table::new()).root(cx), cx.alloc(1_u64).root(cx)));
+    heap.collect();
+    for text in ["one", "two"] {
+        heap.enter(|cx| {
+            cx.get(&table).edit(cx).insert(key.get(cx), cx.alloc_str(text));
+        });
+        minor(&mut heap);
+        minor(&mut heap);
+        assert_eq!(
+            heap.enter(|cx| cx.get(&table).get(key.get(cx)).map(|text| text.to_string())).as_deref(),
+            Some(text)
+        );
+    }
+}
+
+struct Counted(Rc<Cell<usize>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn values_that_are_dropped_are_dropped_once_whichever_collection_finds_them() {
+    let dropped = Rc::new(Cell::new(0));
+    let mut heap = heap();
+    let mut made = 0;
+    let mut kept = Vec::new();
+    for round in 0..20 {
+        for i in 0..700 {
+            let root = heap.alloc(lacuna::Opaque(Counted(Rc::clone(&dropped))));
+            made += 1;
+            if (i + round) % 3 == 0 {
+                kept.push(root);
+            }
+        }
+        if round % 4 == 3 {
+            kept.truncate(kept.len() / 2);
+        }
+        if round % 7 == 6 {
+            heap.collect()
+        } else {
+            minor(&mut heap)
+        }
+        heap.verify().unwrap();
+    }
+    heap.collect();
+    assert_eq!(dropped.get() + kept.len(), made);
+    drop(kept);
+    heap.collect();
+    assert_eq!(dropped.get(), made);
+}
+
+#[test]
+fn large_objects_come_and_go_with_minor_collections() {
+    let mut heap = heap();
+    let old = heap.enter(|cx| cx.alloc_slice(vec![1_u64; 10_000]).root(cx));
+    let old_weak = heap.downgrade(&old);
+    minor(&mut heap);
+    let used = heap.stats().used_bytes;
+    for _ in 0..10 {
+        let (kept, weak) = heap.enter(|cx| {
+            let lost = cx.alloc_slice(vec![2_u64; 50_000]);
+            let kept = cx.alloc_slice(vec![3_u64; 20_000]);
+            (kept.root(cx), (lost.downgrade(cx), kept.downgrade(cx)))
+        });
+        minor(&mut heap);
+        assert!(heap.is_dead(weak.0) && !heap.is_dead(weak.1) && !heap.is_dead(old_weak));
+        assert_eq!(heap.get(&kept)[19_999], 3);
+        drop(kept);
+        heap.collect();
+        assert_eq!(heap.stats().used_bytes, used);
+    }
+}
+
+#[test]
+fn a_new_root_of_a_new_object_is_seen_wherever_its_slot_lies() {
+    let mut heap = heap();
+    // Many pages of roots, with holes that the table fills later.
+    let mut roots: Vec<Option<Root<u64>>> = (0..20_000).map(|i| Some(heap.alloc(i))).collect();
+    heap.collect();
+    for round in 0..5_u64 {
+        for i in (round as usize..roots.len()).step_by(3) {
+            roots[i] = None;
+        }
+        for i in (0..roots.len()).rev() {
+            if roots[i].is_none() {
+                roots[i] = Some(heap.alloc(i as u64));
+            }
+            if i % 4999 == 0 {
+                minor(&mut heap);
+            }
+        }
+    }
+    assert!(roots.iter().enumerate().all(|(i, root)| *heap.get(root.as_ref().unwrap()) == i as u64));
+}
+
+#[test]
+fn a_mutator_that_writes_everything_between_minor_collections_makes_progress() {
+    let mut heap = Heap::with_config(Config::default().minor_step(Some(64 << 10)).min_heap(1 << 20));
+    let all: Root<[Gc<'static, Node<'static>>]> =
+        heap.enter(|cx| cx.alloc_slice_with(1000, |i| cx.alloc(node(i as u64))).root(cx));
+    for round in 0..200_u64 {
+        heap.enter(|cx| {
+            for (i, old) in cx.get(&all).iter().enumerate() {
+                old.set(cx, |old| &old.next, Some(cx.alloc(node(round * 1000 + i as u64))));
+            }
+        });
+    }
+    let stats = heap.stats();
+    assert!(stats.minor_collections > 20 && stats.collections > stats.minor_collections, "{stats:?}");
+    assert!(stats.live_bytes < 4 << 20);
+    heap.enter(|cx| {
+        let all = cx.get(&all);
+        assert!(all.iter().map(|node| node.next.get().unwrap().id).eq(199_000..200_000));
+    });
+}
+
+#[test]
+fn without_a_step_everything_is_collected() {
+    let mut heap = Heap::with_config(Config::default().minor_step(None));
+    let old = heap.alloc(1_u64);
+    let weak = heap.downgrade(&old);
+    heap.collect();
+    drop(old);
+    heap.collect_minor();
+    assert!(!heap.stats().last.minor && heap.is_dead(weak));
+    assert_eq!(heap.stats().minor_collections, 0);
+}
