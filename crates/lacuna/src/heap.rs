@@ -155,7 +155,8 @@ impl Heap {
     /// [`collect`](Self::collect).
     ///
     /// Takes time in proportion to the live objects among the new ones, the roots made and the objects written since. If
-    /// [`Config::minor_step`] is `None`, everything is collected.
+    /// [`Config::minor_step`] is `None`, or automatic minor collections were found not to pay for now, everything is
+    /// collected.
     ///
     /// # Panics
     ///

@@ -44,6 +44,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
         sweep::finish(core, true);
     }
     core.pacing.collected(&core.config, live_bytes);
+    core.arm();
     core.pool.release_empty(if at_once { core.config.keep_empty } else { core.pacing.goal });
     if at_once {
         core.release_tables();
@@ -71,6 +72,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut clock = Clock::start(core.config.measure_times);
 
     core.retire_cursors();
+    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum();
     let work = {
         let marking = Marking::of_recent(core);
         mark::mark_recent(marking.core);
@@ -85,7 +87,11 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     stats.weak_time = clock.lap();
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
     let (objects, bytes) = sweep::minor_census(core);
-    core.pacing.minor_collected(&core.config, bytes);
+    if cause == Cause::Step {
+        core.pacing.learn(bytes, looked_at);
+        core.arm();
+    }
+    core.pacing.minor_collected(bytes);
     core.apply_limit();
     stats.sweep_time = clock.lap();
 

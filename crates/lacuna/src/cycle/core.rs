@@ -43,7 +43,7 @@ pub(crate) struct Core {
     pub(crate) larges: Vec<Block>,
     pub(crate) finalizers: Finalizers,
     pub(crate) marker: Marker,
-    /// Whether writes to marked objects are remembered, since minor collections are wanted.
+    /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
     /// The dirty objects, all of them marked. They are dirty until a collection has seen them.
     pub(crate) remembered: Vec<ObjectRef>,
@@ -201,6 +201,15 @@ impl Core {
             self.remembered.push(suspect(cell));
         } else {
             self.major_only = true;
+        }
+    }
+
+    /// Remembers writes from now on if minor collections are due, or if it is up to the program when they run. To be called
+    /// when no marked object leads to an unmarked one.
+    pub(crate) fn arm(&mut self) {
+        self.armed = self.config.minor_step.is_some() && (self.pacing.wants_minors() || !self.config.automatic);
+        if !self.armed {
+            self.forget_remembered();
         }
     }
 
