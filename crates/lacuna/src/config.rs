@@ -73,7 +73,7 @@ impl Config {
         self
     }
 
-    /// The size in bytes below which the heap is not collected automatically. Default 32 MiB: about a
+    /// The size in bytes below which no automatic major collection runs. Default 32 MiB: about a
     /// large third-level cache, and enough that a program with little live data hardly collects.
     pub fn min_heap(mut self, bytes: usize) -> Self {
         self.min_heap = bytes;
@@ -93,7 +93,11 @@ impl Config {
     }
 
     /// The bytes of cells handed out after which a *minor* collection runs: one that frees what has died of the objects
-    /// made since the last collection, and looks at no others but those that were written since. `None` for none.
+    /// made since the last collection, and looks at no others but those that were written since. Default 1 MiB: about a
+    /// second-level cache, so that the memory of new objects is used again while it is there. `None` for none.
+    ///
+    /// Where minor collections do not pay, because most new objects live on, the interval grows, and they are left out
+    /// for some major collections.
     pub fn minor_step(mut self, bytes: Option<usize>) -> Self {
         self.minor_step = bytes;
         self

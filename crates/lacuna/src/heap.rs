@@ -37,8 +37,8 @@ use crate::stats::{Cause, Stats};
 /// There are two ways to use it, which mix freely. *Scopes*: [`enter`](Self::enter) gives access by plain pointers
 /// ([`Gc`]) while nothing is freed. *Handles*: [`alloc`](Self::alloc) returns [`Root`]s, which live across collections.
 ///
-/// A collection runs when a scope ends or a handle is allocated and the heap has grown to its goal, when
-/// [`collect`](Self::collect) is called, and never at any other point. A heap belongs to one thread; a program can have
+/// A collection runs when a scope ends or a handle is allocated and the heap has grown to its goal or enough was allocated
+/// for a [minor](Self::collect_minor) one, when one is called for, and never at any other point. A heap belongs to one thread; a program can have
 /// many.
 ///
 /// ```

@@ -1,4 +1,13 @@
 //! A collection from beginning to end.
+//!
+//! Mark bits stay from one collection to the next: what is marked was reached by a collection before and is *old*, what is
+//! not is new. A *major* collection clears the marks and decides over everything. A *minor* one leaves them, so that old
+//! objects count as alive, and marks what roots made since and dirty objects lead to (Demers et al., "Combining
+//! generational and conservative garbage collection", 1990).
+//!
+//! `[INV-CYCLE-2]` Between collections, while the heap is armed, an old object that leads to a new one is dirty, or a root
+//! page is recent that a root of it lies in. A collection ends with no marked object leading to an unmarked one; new
+//! objects are unmarked; a write to a marked object makes it dirty first.
 
 use super::core::Core;
 use super::mark::{self, MarkWork};

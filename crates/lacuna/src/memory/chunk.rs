@@ -18,6 +18,7 @@
 //!   chunk, so the chunk's tables may be reached from it by changing its address alone.
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
+//! - `[INV-CHUNK-4]` A cell is dirty exactly while its object, which is marked, is among those that the heap remembers.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
