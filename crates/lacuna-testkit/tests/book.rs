@@ -117,3 +117,43 @@ fn the_parts_of_programs_that_are_shown_exist() {
     }
     assert!(parts > 50, "only {parts} parts were found");
 }
+
+/// What `weakref.__all__` has in CPython 3.13, what else can be reached in the module, and the parts of `finalize`.
+const PYTHON_NAMES: [&str; 25] = [
+    "ref",
+    "proxy",
+    "getweakrefcount",
+    "getweakrefs",
+    "WeakKeyDictionary",
+    "ReferenceType",
+    "ProxyType",
+    "CallableProxyType",
+    "ProxyTypes",
+    "WeakValueDictionary",
+    "WeakSet",
+    "WeakMethod",
+    "finalize",
+    "KeyedRef",
+    "_IterationGuard",
+    "_remove_dead_weakref",
+    "ReferenceError",
+    "__callback__",
+    "keyrefs",
+    "valuerefs",
+    "itervaluerefs",
+    "alive",
+    "peek",
+    "detach",
+    "atexit",
+];
+
+#[test]
+fn the_page_on_pythons_weakref_has_every_name() {
+    let page = fs::read_to_string(root().join("docs/guide/python-weakref.md")).unwrap();
+    let table = page.split("## All names").nth(1).unwrap().split("\n## ").next().unwrap();
+    let named: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    for name in PYTHON_NAMES {
+        assert!(named.contains(name), "{name} is not in the table");
+    }
+}
