@@ -28,11 +28,11 @@ if command -v node > /dev/null; then
 else
     echo 'node is not installed: left out'
 fi
-if command -v ocamlfind > /dev/null && cp peers/ephemeron.ml "$build" &&
-    (cd "$build" && ocamlfind ocamlopt -package unix -linkpkg ephemeron.ml -o ephemeron > /dev/null); then
+if command -v ocamlopt > /dev/null && cp peers/ephemeron.ml "$build" &&
+    (cd "$build" && ocamlopt -w -a -I +unix unix.cmxa ephemeron.ml -o ephemeron); then
     peers+=(ocaml)
 else
-    echo 'ocamlfind is not installed, or does not build the program: OCaml is left out'
+    echo 'ocamlopt is not installed, or does not build the program: OCaml is left out'
 fi
 
 run() {

@@ -1,7 +1,7 @@
 (* `ephemeron ENTRIES [ORDER]` on the ephemeron tables of OCaml: the same workload as in ../src/systems, and the same line
    of output.
 
-       ocamlfind ocamlopt -O3 -package unix -linkpkg ephemeron.ml -o ephemeron && ./ephemeron 1000000 random *)
+       ocamlopt -I +unix unix.cmxa ephemeron.ml -o ephemeron && ./ephemeron 1000000 random *)
 
 type node = { id : int }
 

@@ -129,11 +129,10 @@ impl<K: ?Sized + Object, V: ?Sized + Object> WeakKeyMap<K, V> {
     /// If there is no memory for the entry.
     #[track_caller]
     pub fn insert(&self, heap: &mut Heap, key: &Root<K>, value: &Root<V>) -> Option<Root<V>> {
-        let old = self.get(heap, key);
         heap.enter(|cx| {
-            self.table(cx).edit(cx).insert(key.get(cx), value.get(cx));
-        });
-        old
+            let old = self.table(cx).edit(cx).insert(key.get(cx), value.get(cx))?;
+            Some(cx.root::<V>(old))
+        })
     }
 
     /// The value of a key, or the one that `fill` makes for it. May collect.
@@ -160,11 +159,10 @@ impl<K: ?Sized + Object, V: ?Sized + Object> WeakKeyMap<K, V> {
     /// Removes a key, and returns the value it had. May collect afterwards.
     #[track_caller]
     pub fn remove(&self, heap: &mut Heap, key: &Root<K>) -> Option<Root<V>> {
-        let old = self.get(heap, key)?;
         heap.enter(|cx| {
-            self.table(cx).edit(cx).remove(key.get(cx));
-        });
-        Some(old)
+            let old = self.table(cx).edit(cx).remove(key.get(cx))?;
+            Some(cx.root::<V>(old))
+        })
     }
 
     /// Keeps the entries that `keep` wants, in the order in which they were inserted, and removes the others. May collect

@@ -151,8 +151,11 @@ const PYTHON_NAMES: [&str; 25] = [
 fn the_page_on_pythons_weakref_has_every_name() {
     let page = fs::read_to_string(root().join("docs/guide/python-weakref.md")).unwrap();
     let table = page.split("## All names").nth(1).unwrap().split("\n## ").next().unwrap();
-    let named: BTreeSet<&str> =
-        table.lines().filter_map(|line| line.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let named: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
     for name in PYTHON_NAMES {
         assert!(named.contains(name), "{name} is not in the table");
     }

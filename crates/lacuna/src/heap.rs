@@ -175,8 +175,8 @@ impl Heap {
     /// Collects the whole heap: everything that is not [kept alive](crate#what-keeps-an-object-alive) is freed, weak
     /// references to it read dead, its callbacks are queued, and memory is given back to the system.
     ///
-    /// Takes time in proportion to what is alive. Runs `Drop` of dead objects, but no callbacks: those run in
-    /// [`drain`](Self::drain).
+    /// Takes time in proportion to what is alive. Runs `Drop` of dead objects and of the values of dead entries of
+    /// [`Ephemerons`](crate::Ephemerons), but no callbacks: those run in [`drain`](Self::drain).
     ///
     /// # Panics
     ///

@@ -25,6 +25,7 @@ fn a_root_is_refused_by_another_heap_wherever_it_is_given() {
     let message = WrongHeap.to_string();
     assert_eq!(panic_of(|| *one.get(&foreign)), message);
     assert_eq!(panic_of(|| one.with(&foreign, |_| ())), message);
+    assert_eq!(panic_of(|| one.read(|reader| *reader.get(&foreign))), message);
     assert_eq!(panic_of(|| one.enter(|cx| *foreign.get(cx))), message);
     assert_eq!(panic_of(|| one.enter(|cx| *cx.get(&foreign))), message);
     assert_eq!(panic_of(|| one.downgrade(&foreign)), message);
@@ -36,6 +37,30 @@ fn a_root_is_refused_by_another_heap_wherever_it_is_given() {
     assert_eq!(one.stats().weak_slots, 0);
     one.verify().unwrap();
     assert_eq!(*other.get(&foreign), 7);
+}
+
+#[test]
+fn what_is_rooted_while_reading_stays() {
+    let mut heap = Heap::with_config(Config::default().zeal(true));
+    let pair = heap.alloc_with::<Pair<'_>>(|_| pair());
+    let (first, again) = heap.enter(|cx| (pair.get(cx).root(cx), cx.root::<Pair<'static>>(pair.get(cx))));
+    let weak = heap.downgrade(&pair);
+    let read: Root<Pair<'static>> = heap.read(|reader| {
+        let object = reader.upgrade(weak).unwrap();
+        assert!(Gc::ptr_eq(object, reader.get(&pair)));
+        // A scope of its own in a scope of the same heap.
+        let inner: Root<Pair<'static>> = heap.read(|inner| inner.root(inner.get(&pair)));
+        assert!(Root::ptr_eq(&inner, &reader.root::<Pair<'static>>(object)));
+        reader.root(object)
+    });
+    assert!(Root::ptr_eq(&read, &first) && Root::ptr_eq(&read, &again));
+    drop((pair, first, again));
+    heap.collect();
+    assert!(!heap.is_dead(weak));
+    drop(read);
+    heap.collect();
+    assert!(heap.is_dead(weak));
+    heap.read(|reader| assert!(reader.upgrade(weak).is_none()));
 }
 
 #[test]

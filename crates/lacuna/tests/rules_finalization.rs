@@ -1210,3 +1210,21 @@ fn rule_12_the_order_holds_for_any_order_of_death_and_any_number_of_waiting_batc
         }
     }
 }
+
+#[test]
+fn rule_20_a_hundred_thousand_cleanups_run_at_shutdown_in_order_and_in_time() {
+    let mut heap = Heap::new();
+    let log = log();
+    let object = heap.alloc(0_u8);
+    let ids: Vec<_> = (0..100_000).map(|id| heap.cleanup(&object, (log.clone(), id), note).unwrap()).collect();
+    for &id in &ids {
+        assert!(heap.set_at_shutdown(id, true));
+    }
+    // Those that changed their mind, or were cancelled, do not run.
+    heap.set_at_shutdown(ids[7], false);
+    heap.cancel(ids[9]);
+    heap.set_at_shutdown(ids[11], false);
+    heap.set_at_shutdown(ids[11], true);
+    assert_eq!(heap.shutdown(ShutdownOptions::default()).unwrap().at_shutdown, 99_998);
+    assert!(entries(&log).into_iter().eq((0..100_000).rev().filter(|id| ![7, 9].contains(id))));
+}

@@ -808,3 +808,18 @@ fn random_programs_queue_and_silence_what_the_rules_say() {
     }
     assert!(total.iter().all(|&sum| sum > 400), "the programs show something of everything: {total:?}");
 }
+
+#[test]
+fn rule_20_a_silenced_notification_does_not_run_at_shutdown() {
+    let mut heap = quiet();
+    let log = log();
+    let [owner, target] = [0, 1].map(|id| node(&mut heap, id));
+    let weak = heap.downgrade(&target);
+    let silenced = heap.notify_owned(weak, &owner, (log.clone(), 1), told).unwrap();
+    let told = heap.notify(weak, (log.clone(), 2), told).unwrap();
+    assert!(heap.set_at_shutdown(silenced, true) && heap.set_at_shutdown(told, true));
+    drop(owner);
+    heap.collect();
+    assert_eq!(heap.shutdown(ShutdownOptions::default()).unwrap().at_shutdown, 1);
+    assert_eq!(entries(&log), [2]);
+}

@@ -9,7 +9,7 @@ use crate::stats::{Cause, CycleStats};
 
 /// Collects the whole heap. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
-/// User code may run: `Drop` of dead objects. If a hand-written `Trace` panics, the panic passes through after the heap
+/// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the panic passes through after the heap
 /// was put into a state in which everything counts as alive, until the next collection finds out.
 ///
 /// In zeal, says what is wrong with the heap.

@@ -26,7 +26,7 @@ pub enum FailureKind {
     Cleanup,
     /// The callback of a notification.
     Notification,
-    /// The `Drop` of an object, while it was swept, or that of a payload.
+    /// The `Drop` of an object, while it was swept, that of the value of a dead ephemeron, or that of a payload.
     Drop,
 }
 

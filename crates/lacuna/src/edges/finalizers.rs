@@ -21,6 +21,8 @@
 //! - `[INV-FIN-3]` The slot of a queued guardian is that of a live object: queued guardians are roots.
 //! - `[INV-FIN-4]` An ownership exists exactly as long as its notification is armed, and each knows the other.
 
+use alloc::collections::BTreeMap;
+
 use hashbrown::HashMap;
 
 use super::callback::Callback;
@@ -149,7 +151,7 @@ impl Registration {
 
     /// See [`Finalizers::spend`].
     #[inline]
-    fn spend(&mut self, index: u32, details: &mut HashMap<u32, Details>) -> Taken {
+    fn spend(&mut self, index: u32, aside: &mut Aside) -> Taken {
         let id = RegistrationId { index, generation: self.generation };
         let tags = self.tags;
         self.tags = Tags::new(0, tags.class(), State::Spent);
@@ -159,7 +161,7 @@ impl Registration {
             class: tags.class(),
             slot: self.slot,
             callback: self.callback.take().expect("a registration in use has a callback or number"),
-            details: if tags.detailed() { details.remove(&index) } else { None },
+            details: if tags.detailed() { aside.remove(index, tags.number()) } else { None },
             number: tags.number(),
         }
     }
@@ -205,6 +207,27 @@ pub(crate) struct Details {
     ownership: Option<u32>,
 }
 
+/// What few registrations have is kept beside the table.
+#[derive(Default)]
+struct Aside {
+    /// By index of the registration.
+    details: HashMap<u32, Details>,
+    /// The indices of those that run at shutdown, by number.
+    at_shutdown: BTreeMap<u64, u32>,
+}
+
+impl Aside {
+    /// Forgets what there is of a registration.
+    #[cold]
+    fn remove(&mut self, index: u32, number: u64) -> Option<Details> {
+        let details = self.details.remove(&index)?;
+        if details.at_shutdown {
+            self.at_shutdown.remove(&number);
+        }
+        Some(details)
+    }
+}
+
 /// A registration that was taken out of the table.
 pub(crate) struct Taken {
     pub(crate) id: RegistrationId,
@@ -237,8 +260,7 @@ pub(crate) struct ArmedCallback<'a> {
 #[derive(Default)]
 pub(crate) struct Finalizers {
     registrations: Table<Registration>,
-    /// By index of the registration.
-    details: HashMap<u32, Details>,
+    aside: Aside,
     first_free: Option<u32>,
     in_use: usize,
     /// By [`Class`].
@@ -310,7 +332,7 @@ impl Finalizers {
         owner: SlotIndex,
         callback: Callback,
     ) -> Result<RegistrationId, (Exhausted, Callback)> {
-        if self.details.try_reserve(1).is_err() {
+        if self.aside.details.try_reserve(1).is_err() {
             return Err((Exhausted::System, callback));
         }
         let ownership = match self.register(slots, owner, Class::Ownership, Callback::number(u64::from(NONE))) {
@@ -322,7 +344,7 @@ impl Finalizers {
                 // [INV-FIN-4]
                 self.registrations[ownership.index].callback = Some(Callback::number(u64::from(id.index)));
                 self.registrations[id.index].tags.set_detailed();
-                self.details.insert(id.index, Details { ownership: Some(ownership.index), ..Details::default() });
+                self.aside.details.insert(id.index, Details { ownership: Some(ownership.index), ..Details::default() });
                 Ok(id)
             }
             Err(refused) => {
@@ -354,9 +376,15 @@ impl Finalizers {
             return None;
         }
         registration.tags.set_detailed();
-        let details = self.details.entry(id.index).or_default();
+        let number = registration.tags.number();
+        let details = self.aside.details.entry(id.index).or_default();
         let before = *details;
         change(details);
+        match (before.at_shutdown, details.at_shutdown) {
+            (false, true) => drop(self.aside.at_shutdown.insert(number, id.index)),
+            (true, false) => drop(self.aside.at_shutdown.remove(&number)),
+            _ => {}
+        }
         Some(before)
     }
 
@@ -395,7 +423,7 @@ impl Finalizers {
     /// Ends the ownership of a registration that is about to be armed no more. `[INV-FIN-4]`
     fn disown(&mut self, slots: &mut WeakSlots, index: u32) {
         if self.registrations[index].tags.detailed()
-            && let Some(details) = self.details.get_mut(&index)
+            && let Some(details) = self.aside.details.get_mut(&index)
             && let Some(ownership) = details.ownership.take()
         {
             self.unlink(slots, ownership);
@@ -407,7 +435,7 @@ impl Finalizers {
     /// Takes what a registration has, and makes its ids invalid. Its entry stays in the queue that it may be in.
     fn spend(&mut self, index: u32) -> Taken {
         self.in_use -= 1;
-        self.registrations[index].spend(index, &mut self.details)
+        self.registrations[index].spend(index, &mut self.aside)
     }
 
     /// Makes a spent entry, which is in no list any more, free for another registration.
@@ -442,6 +470,7 @@ impl Finalizers {
             self.disown(slots, notification);
             self.unlink(slots, notification);
             let registration = &mut self.registrations[notification];
+            self.aside.at_shutdown.remove(&registration.tags.number());
             registration.tags.set_state(State::Silenced);
             registration.next = self.first_silenced.unwrap_or(NONE);
             self.first_silenced = Some(notification);
@@ -514,7 +543,7 @@ impl Finalizers {
 
     #[cold]
     fn take_external(&mut self, index: u32) -> usize {
-        self.details.get_mut(&index).map_or(0, |details| core::mem::take(&mut details.external))
+        self.aside.details.get_mut(&index).map_or(0, |details| core::mem::take(&mut details.external))
     }
 
     /// Puts a registration that left its target's list into its queue.
@@ -565,13 +594,13 @@ impl Finalizers {
 
     #[inline(always)]
     fn next(&mut self, guardian: bool) -> Option<Taken> {
-        let Self { registrations, details, first_free, .. } = self;
+        let Self { registrations, aside, first_free, .. } = self;
         let queue = if guardian { &mut self.guardians } else { &mut self.callbacks };
         loop {
             let index = queue.first(registrations)?;
             let registration = &mut registrations[index];
             queue.advance(registration);
-            let taken = (!registration.is_spent()).then(|| registration.spend(index, details));
+            let taken = (!registration.is_spent()).then(|| registration.spend(index, aside));
             registration.free(index, first_free);
             if let Some(taken) = taken {
                 self.in_use -= 1;
@@ -604,9 +633,7 @@ impl Finalizers {
 
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.
     pub(crate) fn next_at_shutdown(&mut self, slots: &mut WeakSlots) -> Option<Taken> {
-        let pending = |index: &u32| self.registrations[*index].is_pending();
-        let marked = self.details.iter().filter(|(index, details)| details.at_shutdown && pending(index));
-        let index = marked.map(|(&index, _)| index).max_by_key(|&index| self.registrations[index].tags.number())?;
+        let (_, &index) = self.aside.at_shutdown.last_key_value()?;
         let id = RegistrationId { index, generation: self.registrations[index].generation };
         self.take(slots, id)
     }
@@ -649,7 +676,7 @@ impl Finalizers {
             if tags.state() != State::Armed || !matches!(tags.class(), Class::Cleanup | Class::Notification) {
                 return None;
             }
-            let details = self.details.get(&(index as u32)).copied().unwrap_or_default();
+            let details = self.aside.details.get(&(index as u32)).copied().unwrap_or_default();
             let owner = details.ownership.map(|ownership| self.registrations[ownership].slot);
             let callback = registration.callback.as_ref()?;
             Some(ArmedCallback { target: registration.slot, owner, label: details.label, callback })

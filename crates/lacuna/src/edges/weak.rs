@@ -31,6 +31,7 @@ use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
 use crate::memory::block::Block;
 use crate::memory::chunk::BLOCK_SIZE;
+use crate::memory::prefetch::prefetch;
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
 use crate::object::ephemerons::Waiter;
@@ -311,6 +312,10 @@ impl WeakSlots {
         let before = self.in_use;
         let mut blocks = core::mem::take(&mut self.blocks);
         blocks.retain(|&block| {
+            if self.waiters.length() > 0 {
+                // Keys are mostly observed in the order of insertion, which need not be that of memory.
+                Observed::each_condemned(block, |_, slot| self.prefetch(slot));
+            }
             Observed::each_condemned(block, |entry, slot| {
                 visit(self, slot);
                 entry.set(0);
@@ -325,6 +330,14 @@ impl WeakSlots {
         });
         self.blocks = blocks;
         before - self.in_use
+    }
+
+    /// Starts to load what is known of a slot.
+    fn prefetch(&self, index: SlotIndex) {
+        prefetch(NonNull::from(&self.slots[index]).cast());
+        if let Some(waiter) = self.waiters.get(index) {
+            prefetch(NonNull::from(waiter).cast());
+        }
     }
 
     /// Gives the table back if nothing is observed any more.

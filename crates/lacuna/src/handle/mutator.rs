@@ -118,11 +118,7 @@ impl<'gc> Reader<'gc> {
     /// A root of an object. What is expected of the result says which type it names.
     #[inline]
     pub fn root<T: ?Sized + Object>(&self, object: Gc<'gc, T::Of<'gc>>) -> Root<T> {
-        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
-        let slot = self.mutator.roots().take(unsafe { ObjectRef::new(object.cell()) });
-        // SAFETY: the slot holds that object. `Of` renames the brand only, and a `T` that a root can name has the brand
-        // 'static.
-        unsafe { Root::from_slot(slot, object.metadata()) }
+        self.mutator.root(object)
     }
 }
 
@@ -392,6 +388,16 @@ impl<'gc> Mutator<'gc> {
     pub fn get<T: ?Sized + Object>(&self, root: &Root<T>) -> Gc<'gc, T::Of<'gc>> {
         // The brand of `self` is `'gc`, however short the borrow.
         root.get(self)
+    }
+
+    /// A root of an object: [`Gc::root`], where what is expected of the result says which type it names.
+    #[inline]
+    pub fn root<T: ?Sized + Object>(&self, object: Gc<'gc, T::Of<'gc>>) -> Root<T> {
+        // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
+        let slot = self.roots().take(unsafe { ObjectRef::new(object.cell()) });
+        // SAFETY: the slot holds that object. `Of` renames the brand only, and a `T` that a root can name has the brand
+        // 'static.
+        unsafe { Root::from_slot(slot, object.metadata()) }
     }
 
     /// The object of a weak reference, unless it is dead.
