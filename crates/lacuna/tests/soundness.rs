@@ -1054,3 +1054,28 @@ fn a_drop_may_reach_the_scope_that_sweeps_it() {
     heap.verify().unwrap();
     assert!(kept.iter().enumerate().all(|(index, root)| heap.get(root).0 == index as u64 * 7));
 }
+
+#[test]
+fn roots_that_come_and_go_beside_old_ones_need_no_more_memory_each_time() {
+    let mut heap = Heap::new();
+    let object = heap.alloc(1);
+    let old: Vec<_> = (0..5000).map(|_| object.clone()).collect();
+    let wave = || drop((0..20_000).map(|_| object.clone()).collect::<Vec<_>>());
+    wave();
+    let bytes = heap.stats().root_bytes;
+    for _ in 0..10 {
+        wave();
+    }
+    assert!(heap.stats().root_bytes < bytes + bytes / 2, "{bytes} bytes became {}", heap.stats().root_bytes);
+    assert_eq!(heap.stats().roots, old.len() + 1);
+}
+
+#[test]
+fn roots_that_come_and_go_after_their_heap_need_no_more_memory_each_time() {
+    let object = Heap::new().alloc(1);
+    let old: Vec<_> = (0..if cfg!(miri) { 600 } else { 5000 }).map(|_| object.clone()).collect();
+    for wave in 0..10 {
+        let roots: Vec<_> = (0..if cfg!(miri) { 100 } else { 20_000 }).map(|_| object.clone()).collect();
+        assert!(Root::ptr_eq(&roots[wave], &old[wave]));
+    }
+}
