@@ -925,10 +925,13 @@ impl Heap {
     pub fn drain_send(&mut self, limit: usize) -> SendBatch {
         let core = self.core();
         let mut batch = SendBatch::new();
+        let mut external = 0_usize;
         core.finalizers.take_sendable(limit, |taken| {
+            external = external.saturating_add(taken.external());
             let (id, label) = (taken.id, taken.label());
             batch.push(id, taken.callback.into_send().expect("only cleanups that can be sent are taken"), label);
         });
+        core.add_external(0, external);
         core.stats.callbacks_sent += batch.len() as u64;
         batch
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use lacuna::{
-    AnyRoot, Budget, Cleanup, Config, Exhausted, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, Ref,
+    AnyRoot, AutoDrain, Budget, Cleanup, Config, Exhausted, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, Ref,
     RegisterFailure, Root, ShutdownOptions, Trace, Weak, WeakLong, WithTail,
 };
 
@@ -1078,4 +1078,38 @@ fn roots_that_come_and_go_after_their_heap_need_no_more_memory_each_time() {
         let roots: Vec<_> = (0..if cfg!(miri) { 100 } else { 20_000 }).map(|_| object.clone()).collect();
         assert!(Root::ptr_eq(&roots[wave], &old[wave]));
     }
+}
+
+#[test]
+fn external_bytes_of_a_cleanup_that_is_sent_away_are_counted_out() {
+    let mut heap = Heap::new();
+    let object = heap.alloc(1);
+    let cleanup = heap.cleanup_send(&object, 1_u64, |_| ()).unwrap();
+    drop(object);
+    heap.collect();
+    assert!(heap.set_external(cleanup, 1 << 20));
+    assert_eq!(heap.drain_send(1).run().ran, 1);
+    assert_eq!(heap.stats().external_bytes, 0);
+}
+
+#[test]
+fn cleanups_that_are_sent_away_leave_nothing_behind_one_that_waits() {
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let waits = heap.alloc(0);
+    heap.cleanup(&waits, (), |_, ()| ()).unwrap();
+    drop(waits);
+    heap.collect();
+    let mut bytes = 0;
+    for round in 0..100 {
+        for number in 0..100 {
+            let object = heap.alloc(number);
+            heap.cleanup_send(&object, number, |_| ()).unwrap();
+        }
+        heap.collect();
+        assert_eq!(heap.drain_send(usize::MAX).len(), 100);
+        if round == 10 {
+            bytes = heap.stats().finalizer_bytes;
+        }
+    }
+    assert_eq!(heap.stats().finalizer_bytes, bytes);
 }
