@@ -21,6 +21,8 @@
 //! - `[INV-FIN-3]` The slot of a queued guardian is that of a live object: queued guardians are roots.
 //! - `[INV-FIN-4]` An ownership exists exactly as long as its notification is armed, and each knows the other.
 
+use alloc::vec::Vec;
+
 use hashbrown::HashMap;
 
 use super::callback::Callback;
@@ -252,6 +254,10 @@ pub(crate) struct Finalizers {
     guardians: Queue,
     first_silenced: Option<u32>,
     silenced: usize,
+    /// What runs at shutdown, by number, the newest last. Some may have been taken out since.
+    at_shutdown: Vec<(u64, RegistrationId)>,
+    /// Whether that is everything that runs at shutdown.
+    at_shutdown_is_known: bool,
     /// The generation that an entry starts with which was never used before.
     start: u32,
 }
@@ -357,6 +363,7 @@ impl Finalizers {
         let details = self.details.entry(id.index).or_default();
         let before = *details;
         change(details);
+        self.at_shutdown_is_known &= details.at_shutdown == before.at_shutdown;
         Some(before)
     }
 
@@ -610,11 +617,22 @@ impl Finalizers {
 
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.
     pub(crate) fn next_at_shutdown(&mut self, slots: &mut WeakSlots) -> Option<Taken> {
-        let pending = |index: &u32| self.registrations[*index].is_pending();
-        let marked = self.details.iter().filter(|(index, details)| details.at_shutdown && pending(index));
-        let index = marked.map(|(&index, _)| index).max_by_key(|&index| self.registrations[index].tags.number())?;
-        let id = RegistrationId { index, generation: self.registrations[index].generation };
-        self.take(slots, id)
+        if !core::mem::replace(&mut self.at_shutdown_is_known, true) {
+            let Self { details, registrations, at_shutdown, .. } = self;
+            let marked = details.iter().filter(|(_, details)| details.at_shutdown).map(|(&index, _)| {
+                let Registration { generation, tags, .. } = registrations[index];
+                (tags.number(), RegistrationId { index, generation })
+            });
+            at_shutdown.clear();
+            at_shutdown.extend(marked);
+            at_shutdown.sort_unstable_by_key(|&(number, _)| number);
+        }
+        loop {
+            let (_, id) = self.at_shutdown.pop()?;
+            if let Some(taken) = self.take(slots, id) {
+                return Some(taken);
+            }
+        }
     }
 
     /// The number of the newest registration so far.
