@@ -1128,3 +1128,35 @@ fn a_shutdown_takes_time_in_proportion_to_its_callbacks() {
     // It took ten seconds while each of them was looked for among all.
     assert!(start.elapsed().as_secs() < 4, "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_panic_hook_may_use_the_scope_that_panics() {
+    let foreign = Heap::new().enter(|cx| cx.alloc(1_u32).downgrade(cx));
+    let mut heap = zealous();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {
+        if IN_SCOPE.is_set() {
+            IN_SCOPE.with(|allocate| allocate());
+        }
+    }));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        heap.enter(|cx| {
+            let own = cx.alloc(7_u32).downgrade(cx);
+            let allocated = Cell::new(0);
+            let allocate = || {
+                for number in 0..10_u32 {
+                    cx.alloc(number).downgrade(cx);
+                    allocated.set(allocated.get() + 1);
+                }
+            };
+            IN_SCOPE.set(&allocate, || {
+                assert!(panics(|| cx.upgrade(foreign)));
+                assert!(panics(|| cx.is_dead(foreign)));
+            });
+            assert_eq!(allocated.get(), 20);
+            assert_eq!(*cx.upgrade(own).unwrap(), 7);
+        });
+    }));
+    std::panic::set_hook(before);
+    result.unwrap();
+}
