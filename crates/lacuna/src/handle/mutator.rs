@@ -2,7 +2,8 @@
 //!
 //! - `[INV-MUT-1]` The [`Core`] is borrowed from its cell only within functions of this file and for steps during which
 //!   no user code runs. `Drop` implementations of dead objects may run while a cell is looked for, and can reach the
-//!   mutator, through a scoped thread-local for one: the state is not borrowed then.
+//!   mutator, through a scoped thread-local for one: the state is not borrowed then. Nor is it where a panic is raised,
+//!   since that runs the program's hook.
 //! - `[INV-MUT-2]` A `Mutator<'gc>` is the mutator of the heap that `'gc` names, which is borrowed exclusively as long as
 //!   `'gc` lasts.
 #![allow(unsafe_code)]
@@ -689,7 +690,7 @@ pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<
     let generation = match core.weak.common_generation(slot, core.fast_below.get()) {
         Some(generation) => generation,
         None => {
-            let generation = core.weak.generation(slot, kind);
+            let generation = core.weak.generation(slot, kind)?;
             keep_in_turn(core, slot, object);
             generation
         }
