@@ -484,6 +484,7 @@ impl<'gc> Mutator<'gc> {
         // Nothing is read from the object.
         let object = suspect(cell);
         self.with(|core| {
+            core.marker.reserve_notes().map_err(|_| Exhausted::System)?;
             let slot = core.weak.attach(object)?;
             core.weak.make_key(slot)
         })
