@@ -1500,3 +1500,38 @@ fn a_value_that_a_sweep_drops_may_change_other_tables() {
     heap.collect();
     heap.enter(|cx| assert_eq!(table.get(cx).live_count(), 1));
 }
+
+#[test]
+fn a_table_in_a_cell_is_changed_only_if_it_can_never_move_again() {
+    type Table<'gc> = lacuna::Ephemerons<Gc<'gc, u32>, Gc<'gc, String>>;
+    #[derive(Trace)]
+    struct Holder<'gc> {
+        table: GcRefCell<Table<'gc>>,
+    }
+    for forgets in [false, true] {
+        let mut heap = zealous();
+        let key = heap.alloc(1_u32);
+        let holder: Root<Holder<'static>> = heap.alloc_with::<Holder<'_>>(|_| Holder { table: GcRefCell::default() });
+        heap.enter(|cx| {
+            let (holder, key) = (holder.get(cx), key.get(cx));
+            if forgets {
+                let table = holder.edit_ephemerons(cx, |holder| &**leaked(holder.table.borrow()));
+                table.insert(key, cx.alloc(String::from("kept")));
+                table.insert(cx.alloc(2), cx.alloc(String::from("dead")));
+            }
+            assert_eq!(holder.try_borrow_mut(cx, |holder| &holder.table).is_none(), forgets);
+        });
+        heap.collect();
+        heap.enter(|cx| {
+            let (holder, key) = (holder.get(cx), key.get(cx));
+            assert_eq!(holder.table.borrow().get(key).is_some_and(|value| *value == "kept"), forgets);
+            match holder.try_borrow_mut(cx, |holder| &holder.table) {
+                Some(mut table) => assert!(!forgets && std::mem::take(&mut *table).is_empty()),
+                None => assert!(forgets && holder.table.borrow().live_count() == 1),
+            }
+        });
+        drop(key);
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 1);
+    }
+}
