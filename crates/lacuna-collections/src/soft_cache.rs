@@ -117,7 +117,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
 
     /// Bytes of those objects, as they were weighed.
     pub fn kept_bytes(&self) -> usize {
-        self.kept.bytes
+        self.kept.bytes.try_into().unwrap_or(usize::MAX)
     }
 
     /// The map of all objects that are alive, kept or not.
@@ -228,7 +228,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> SoftCache<K, V, S> {
                 self.kept.add(weak, object.clone(), bytes);
             }
         }
-        while self.kept.by_id.len() > self.allowed || self.kept.bytes > self.max_bytes {
+        while self.kept.by_id.len() > self.allowed || self.kept.bytes > self.max_bytes as u128 {
             self.kept.remove_oldest();
         }
         self.operations += 1;
@@ -259,7 +259,8 @@ struct Kept<V: ?Sized + Object + 'static> {
     free: Vec<usize>,
     newest: usize,
     oldest: usize,
-    bytes: usize,
+    /// As many as no number of objects exceeds, whatever they weigh.
+    bytes: u128,
 }
 
 struct Place<V: ?Sized + Object + 'static> {
@@ -302,7 +303,7 @@ impl<V: ?Sized + Object> Kept<V> {
             }
         };
         self.by_id.insert(weak, place);
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes += bytes as u128;
         self.link(place);
     }
 
@@ -310,7 +311,7 @@ impl<V: ?Sized + Object> Kept<V> {
         if let Some(place) = self.by_id.remove(&weak) {
             self.unlink(place);
             self.places[place].object = None;
-            self.bytes -= self.places[place].bytes;
+            self.bytes -= self.places[place].bytes as u128;
             self.free.push(place);
         }
     }

@@ -174,3 +174,15 @@ fn the_list_agrees_with_a_naive_one() {
         }
     }
 }
+
+#[test]
+fn weights_without_bound_add_up() {
+    let mut heap = Heap::new();
+    let mut cache = SoftCache::<u32, u32>::new(10).max_bytes(usize::MAX, |_, _| usize::MAX);
+    for id in 0..3 {
+        cache.get_or_insert_with(&mut heap, id, |heap| heap.alloc(id));
+    }
+    assert_eq!(cache.kept_objects(), 1, "two would be more than that many bytes");
+    cache.trim(0);
+    assert_eq!((cache.kept_objects(), cache.kept_bytes()), (0, 0));
+}

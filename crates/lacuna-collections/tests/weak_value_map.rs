@@ -641,3 +641,94 @@ fn rule_25_random_deaths_while_a_map_is_copied() {
     assert!(copy.live_count(&heap) <= roots.len());
     assert!(copy.iter(&heap).all(|(key, value)| *key == id(&heap, &value)));
 }
+
+/// A key whose `Eq`, `Hash`, `Clone` and `Drop` do what they are told, and panic now and then.
+struct Unruly {
+    number: u32,
+    chance: Rc<Cell<u32>>,
+}
+
+impl Unruly {
+    /// Panics once in so many times, unless there is a panic already.
+    fn misbehaves(&self, of: u32) -> bool {
+        let random = self.chance.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.chance.set(random);
+        if (random >> 8).is_multiple_of(of) && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new(()));
+        }
+        random >> 30 == 0
+    }
+}
+
+impl PartialEq for Unruly {
+    fn eq(&self, other: &Self) -> bool {
+        // Neither reflexive nor symmetric.
+        self.misbehaves(40) || self.number == other.number
+    }
+}
+
+impl Eq for Unruly {}
+
+impl Hash for Unruly {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let wrong = self.misbehaves(40);
+        (if wrong { self.number + 1 } else { self.number }).hash(state);
+    }
+}
+
+impl Clone for Unruly {
+    fn clone(&self) -> Self {
+        self.misbehaves(200);
+        Self { number: self.number, chance: self.chance.clone() }
+    }
+}
+
+impl Drop for Unruly {
+    fn drop(&mut self) {
+        self.misbehaves(100);
+    }
+}
+
+#[test]
+fn keys_that_lie_and_panic_at_any_moment_break_nothing() {
+    let mut heap = Heap::with_config(lacuna::Config::default().zeal(true));
+    let chance = Rc::new(Cell::new(1));
+    let mut map: WeakValueMap<Unruly, Node<'static>> = WeakValueMap::new();
+    let mut roots: Vec<NodeRoot> = Vec::new();
+    let mut panicked = 0;
+    for step in 0..if cfg!(miri) { 300 } else { 6_000_u32 } {
+        if roots.len() > 50 {
+            roots.clear();
+        }
+        roots.push(node(&mut heap, step));
+        let key = |number: u32| Unruly { number, chance: chance.clone() };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let root = roots.last().unwrap();
+            match step % 11 {
+                0..4 => drop(map.insert(&mut heap, key(step % 64), root)),
+                4 => drop(map.remove(&heap, &key(step % 32))),
+                5 => drop(map.get(&heap, &key(step % 32))),
+                6 => {
+                    _ = map.entry(&heap, key(step % 64)).or_insert_with(&mut heap, |heap| {
+                        heap.collect();
+                        node(heap, step)
+                    })
+                }
+                7 => map.retain(&heap, |key, _| !key.misbehaves(60)),
+                8 => map.shrink_to_fit(&heap),
+                9 => map = map.clone(),
+                _ => _ = map.drain(&heap).take(3).map(|(key, _)| key.number).sum::<u32>(),
+            }
+        }));
+        panicked += u32::from(result.is_err());
+        // What it says of itself still adds up.
+        let live = map.live_count(&heap);
+        assert!(live <= map.len_upper_bound());
+        assert_eq!(map.iter(&heap).count(), live);
+        assert!(map.values(&heap).all(|value| id(&heap, &value) <= step));
+    }
+    assert!(panicked > 10, "{panicked}");
+    while catch_unwind(AssertUnwindSafe(|| map.clear())).is_err() {}
+    std::mem::forget(map);
+    heap.verify().unwrap();
+}

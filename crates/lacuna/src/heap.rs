@@ -551,7 +551,7 @@ impl Heap {
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::upgraded(core, weak.id(), Kind::Short)?;
+        let object = self.mutator.upgraded(weak.id(), Kind::Short)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
     }
@@ -564,7 +564,7 @@ impl Heap {
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
-        let object = mutator::upgraded(core, weak.id(), Kind::Long)?;
+        let object = self.mutator.upgraded(weak.id(), Kind::Long)?;
         // SAFETY: the reference is alive, so the object is the one it was made of.
         Some(unsafe { Root::from_slot(core.roots.take(object), weak.metadata()) })
     }
@@ -599,7 +599,7 @@ impl Heap {
     /// If the reference belongs to another heap.
     #[track_caller]
     pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
-        mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Short).is_none()
+        self.mutator.observed(weak.id(), Kind::Short).is_none()
     }
 
     /// Whether a long weak reference is dead. Does not extend the object's life.
@@ -609,7 +609,7 @@ impl Heap {
     /// If the reference belongs to another heap.
     #[track_caller]
     pub fn is_dead_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> bool {
-        mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Long).is_none()
+        self.mutator.observed(weak.id(), Kind::Long).is_none()
     }
 
     /// Whether a weak reference is alive and leads to the object of a root. Does not extend the object's life.
@@ -619,7 +619,7 @@ impl Heap {
     /// If the reference belongs to another heap.
     #[track_caller]
     pub fn refers_to<T: ?Sized + Object>(&self, weak: Weak<T>, root: &Root<T>) -> bool {
-        let target = mutator::observed(self.mutator.core_ref(), weak.id(), Kind::Short);
+        let target = self.mutator.observed(weak.id(), Kind::Short);
         target.is_some_and(|object| self.target(root) == Ok(object))
     }
 
@@ -955,10 +955,13 @@ impl Heap {
     pub fn drain_send(&mut self, limit: usize) -> SendBatch {
         let core = self.core();
         let mut batch = SendBatch::new();
+        let mut external = 0_usize;
         core.finalizers.take_sendable(limit, |taken| {
+            external = external.saturating_add(taken.external());
             let (id, label) = (taken.id, taken.label());
             batch.push(id, taken.callback.into_send().expect("only cleanups that can be sent are taken"), label);
         });
+        core.add_external(0, external);
         core.stats.callbacks_sent += batch.len() as u64;
         batch
     }
@@ -1098,7 +1101,7 @@ impl Heap {
     #[track_caller]
     pub fn retaining_path<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<RetainingPath> {
         let core = self.mutator.core_ref();
-        retaining::path_to(core, mutator::observed(core, weak.id(), Kind::Short)?)
+        retaining::path_to(core, self.mutator.observed(weak.id(), Kind::Short)?)
     }
 
     /// Finds the cleanups and notifications whose payload roots what leads to their object, which never run, and the

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use lacuna::{
-    AnyRoot, Budget, Cleanup, Config, Exhausted, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, Ref,
+    AnyRoot, AutoDrain, Budget, Cleanup, Config, Exhausted, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, Ref,
     RegisterFailure, Root, ShutdownOptions, Trace, Weak, WeakLong, WithTail,
 };
 
@@ -1053,4 +1053,485 @@ fn a_drop_may_reach_the_scope_that_sweeps_it() {
     });
     heap.verify().unwrap();
     assert!(kept.iter().enumerate().all(|(index, root)| heap.get(root).0 == index as u64 * 7));
+}
+
+#[test]
+fn roots_that_come_and_go_beside_old_ones_need_no_more_memory_each_time() {
+    let mut heap = Heap::new();
+    let object = heap.alloc(1);
+    let old: Vec<_> = (0..5000).map(|_| object.clone()).collect();
+    let wave = || drop((0..20_000).map(|_| object.clone()).collect::<Vec<_>>());
+    wave();
+    let bytes = heap.stats().root_bytes;
+    for _ in 0..10 {
+        wave();
+    }
+    assert!(heap.stats().root_bytes < bytes + bytes / 2, "{bytes} bytes became {}", heap.stats().root_bytes);
+    assert_eq!(heap.stats().roots, old.len() + 1);
+}
+
+#[test]
+fn roots_that_come_and_go_after_their_heap_need_no_more_memory_each_time() {
+    let object = Heap::new().alloc(1);
+    let old: Vec<_> = (0..if cfg!(miri) { 600 } else { 5000 }).map(|_| object.clone()).collect();
+    for wave in 0..10 {
+        let roots: Vec<_> = (0..if cfg!(miri) { 100 } else { 20_000 }).map(|_| object.clone()).collect();
+        assert!(Root::ptr_eq(&roots[wave], &old[wave]));
+    }
+}
+
+#[test]
+fn external_bytes_of_a_cleanup_that_is_sent_away_are_counted_out() {
+    let mut heap = Heap::new();
+    let object = heap.alloc(1);
+    let cleanup = heap.cleanup_send(&object, 1_u64, |_| ()).unwrap();
+    drop(object);
+    heap.collect();
+    assert!(heap.set_external(cleanup, 1 << 20));
+    assert_eq!(heap.drain_send(1).run().ran, 1);
+    assert_eq!(heap.stats().external_bytes, 0);
+}
+
+#[test]
+fn cleanups_that_are_sent_away_leave_nothing_behind_one_that_waits() {
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let waits = heap.alloc(0);
+    heap.cleanup(&waits, (), |_, ()| ()).unwrap();
+    drop(waits);
+    heap.collect();
+    let mut bytes = 0;
+    for round in 0..100 {
+        for number in 0..100 {
+            let object = heap.alloc(number);
+            heap.cleanup_send(&object, number, |_| ()).unwrap();
+        }
+        heap.collect();
+        assert_eq!(heap.drain_send(usize::MAX).len(), 100);
+        if round == 10 {
+            bytes = heap.stats().finalizer_bytes;
+        }
+    }
+    assert_eq!(heap.stats().finalizer_bytes, bytes);
+}
+
+#[test]
+fn a_shutdown_takes_time_in_proportion_to_its_callbacks() {
+    let callbacks = if cfg!(miri) { 100 } else { 60_000 };
+    let mut heap = Heap::new();
+    let object = heap.alloc(1);
+    for _ in 0..callbacks {
+        let cleanup = heap.cleanup(&object, (), |_, ()| ()).unwrap();
+        heap.set_at_shutdown(cleanup, true);
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(heap.shutdown(ShutdownOptions::default()).unwrap().at_shutdown, callbacks);
+    // It took ten seconds while each of them was looked for among all.
+    assert!(start.elapsed().as_secs() < 4, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_panic_hook_may_use_the_scope_that_panics() {
+    let foreign = Heap::new().enter(|cx| cx.alloc(1_u32).downgrade(cx));
+    let mut heap = zealous();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {
+        if IN_SCOPE.is_set() {
+            IN_SCOPE.with(|allocate| allocate());
+        }
+    }));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        heap.enter(|cx| {
+            let own = cx.alloc(7_u32).downgrade(cx);
+            let allocated = Cell::new(0);
+            let allocate = || {
+                for number in 0..10_u32 {
+                    cx.alloc(number).downgrade(cx);
+                    allocated.set(allocated.get() + 1);
+                }
+            };
+            IN_SCOPE.set(&allocate, || {
+                assert!(panics(|| cx.upgrade(foreign)));
+                assert!(panics(|| cx.is_dead(foreign)));
+            });
+            assert_eq!(allocated.get(), 20);
+            assert_eq!(*cx.upgrade(own).unwrap(), 7);
+        });
+    }));
+    std::panic::set_hook(before);
+    result.unwrap();
+}
+
+/// Numbers that are in use, each by one value, which gives its number back when it is dropped.
+#[derive(Clone, Default)]
+struct Register(Rc<RefCell<(u64, std::collections::BTreeSet<u64>)>>);
+
+impl Register {
+    fn number(&self) -> Number {
+        let (next, used) = &mut *self.0.borrow_mut();
+        *next += 1;
+        used.insert(*next);
+        Number { number: *next, register: self.clone() }
+    }
+
+    fn holds(&self, number: u64) -> bool {
+        self.0.borrow().1.contains(&number)
+    }
+}
+
+struct Number {
+    number: u64,
+    register: Register,
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        let was_used = self.register.0.borrow_mut().1.remove(&self.number);
+        if !was_used {
+            eprintln!("{} was dropped twice", self.number);
+            std::process::abort();
+        }
+        if IN_SCOPE.is_set() {
+            IN_SCOPE.with(|reached| reached());
+        }
+        if self.number.is_multiple_of(5) && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("a Drop that panics"));
+        }
+    }
+}
+
+#[derive(Trace)]
+struct Numbered<const BYTES: usize> {
+    #[trace(skip)]
+    number: Number,
+    #[trace(skip)]
+    _filling: [u8; BYTES],
+}
+
+/// Objects of several sizes, of which a part that changes is rooted, with hardly more memory than they need: so blocks are
+/// entered full and empty, swept and unswept, and cursors are retired in the middle.
+#[test]
+fn values_are_dropped_once_however_blocks_are_filled_and_emptied() {
+    fn allocate<'gc, const BYTES: usize>(cx: &Mutator<'gc>, register: &Register) -> Option<AnyRoot> {
+        let value = Numbered { number: register.number(), _filling: [0; BYTES] };
+        match cx.try_alloc(value) {
+            Ok(object) => {
+                let root: Root<Numbered<BYTES>> = object.root(cx);
+                Some(root.into())
+            }
+            Err(error) => {
+                drop(catch_unwind(AssertUnwindSafe(|| drop(error))));
+                None
+            }
+        }
+    }
+    fn is_whole<const BYTES: usize>(heap: &Heap, root: AnyRoot, register: &Register) -> Result<(), AnyRoot> {
+        let root = root.downcast::<Numbered<BYTES>>()?;
+        assert!(register.holds(heap.get(&root).number.number));
+        Ok(())
+    }
+    for seed in 0..if cfg!(miri) { 2 } else { 12_u64 } {
+        let register = Register::default();
+        let mut config = Config::default().min_heap(1 << (12 + seed % 8)).zeal(seed % 4 == 3);
+        if seed % 3 == 0 {
+            config = config.heap_limit(Some(1 << 20));
+        }
+        let mut heap = Heap::with_config(config);
+        let mut random = seed;
+        let mut next = move |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let mut kept: Vec<AnyRoot> = Vec::new();
+        for _ in 0..if cfg!(miri) { 3 } else { 30 } {
+            let (size, one_in) = (next(6), 1 + next(12));
+            let count = if cfg!(miri) { 20 } else { next(1000) };
+            heap.enter(|cx| {
+                // A `Drop` that is run by a sweep allocates, too, one level deep.
+                let reached = || {
+                    IN_SCOPE.set(&|| (), || {
+                        allocate::<0>(cx, &register);
+                        let text = cx.alloc_str("reached").downgrade(cx);
+                        assert_eq!(&*cx.upgrade(text).unwrap(), "reached");
+                    });
+                };
+                IN_SCOPE.set(&reached, || {
+                    for _ in 0..count {
+                        let root = match size {
+                            0 => allocate::<0>(cx, &register),
+                            1 => allocate::<1>(cx, &register),
+                            2 => allocate::<40>(cx, &register),
+                            3 => allocate::<500>(cx, &register),
+                            4 => allocate::<5000>(cx, &register),
+                            _ => next(20).eq(&0).then(|| allocate::<20_000>(cx, &register)).flatten(),
+                        };
+                        if next(one_in) == 0 {
+                            kept.extend(root);
+                        }
+                    }
+                });
+            });
+            for _ in 0..next(kept.len() as u64 + 1) {
+                kept.swap_remove(next(kept.len() as u64) as usize);
+            }
+            if next(4) == 0 {
+                heap.collect();
+            }
+        }
+        heap.verify().unwrap();
+        for root in kept {
+            is_whole::<0>(&heap, root, &register)
+                .or_else(|root| is_whole::<1>(&heap, root, &register))
+                .or_else(|root| is_whole::<40>(&heap, root, &register))
+                .or_else(|root| is_whole::<500>(&heap, root, &register))
+                .or_else(|root| is_whole::<5000>(&heap, root, &register))
+                .or_else(|root| is_whole::<20_000>(&heap, root, &register))
+                .unwrap();
+        }
+        drop(heap);
+        assert_eq!(register.0.borrow().1.len(), 0);
+    }
+}
+
+/// Callbacks of all kinds, taken out of the queue by every way there is: each payload comes out at most once, and what
+/// was never handed over is dropped once.
+#[test]
+fn payloads_come_out_once_by_whatever_way_they_are_taken_out() {
+    thread_local!(static SEEN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) });
+    fn see(number: u64) {
+        SEEN.with_borrow_mut(|seen| seen.push(number));
+    }
+    for seed in 0..if cfg!(miri) { 2 } else { 20_u64 } {
+        let mut random = seed;
+        let mut next = move |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off).zeal(seed % 2 == 0));
+        let mut objects: Vec<Root<u64>> = Vec::new();
+        let mut plain: Vec<Cleanup<u64>> = Vec::new();
+        let mut told: Vec<lacuna::Notification<u64>> = Vec::new();
+        let mut registered = 0;
+        for step in 0..if cfg!(miri) { 60 } else { 1000 } {
+            match next(14) {
+                0..4 => objects.push(heap.alloc(step)),
+                4..8 if !objects.is_empty() => {
+                    let object = &objects[next(objects.len() as u64) as usize];
+                    registered += 1;
+                    match next(4) {
+                        0 => plain.push(heap.cleanup(object, registered, |_, number| see(number)).unwrap()),
+                        1 => plain.push(heap.cleanup_send(object, registered, see).unwrap()),
+                        2 => {
+                            let weak = heap.downgrade(object);
+                            told.push(heap.notify(weak, registered, |_, _, number| see(number)).unwrap());
+                        }
+                        _ => {
+                            let owner = &objects[next(objects.len() as u64) as usize];
+                            let weak = heap.downgrade(object);
+                            let notification =
+                                heap.notify_owned(weak, owner, registered, |_, _, number| see(number)).unwrap();
+                            told.push(notification);
+                        }
+                    }
+                }
+                8 if !objects.is_empty() => {
+                    objects.swap_remove(next(objects.len() as u64) as usize);
+                }
+                9 => heap.collect(),
+                10 if !plain.is_empty() => {
+                    let cleanup = plain[next(plain.len() as u64) as usize];
+                    if next(2) == 0 {
+                        heap.cancel(cleanup).into_iter().for_each(see);
+                    } else {
+                        heap.run_now(cleanup);
+                    }
+                }
+                11 if !told.is_empty() => {
+                    heap.cancel(told[next(told.len() as u64) as usize]).into_iter().for_each(see);
+                }
+                12 => _ = heap.drain_send(next(8) as usize).run(),
+                13 => _ = heap.drain(Budget::unlimited().callbacks(next(6) as usize)).unwrap(),
+                _ => {}
+            }
+        }
+        heap.collect();
+        let waiting = heap.stats().queued_cleanups + heap.stats().queued_notifications;
+        let sent = heap.drain_send(usize::MAX).run().ran;
+        assert_eq!(heap.drain(Budget::unlimited()).unwrap().ran + sent, waiting);
+        let mut seen = SEEN.take();
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), count, "a payload came out twice");
+        assert!(seen.iter().all(|&number| 0 < number && number <= registered));
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_batch_may_be_dropped_anywhere_with_payloads_that_panic() {
+    struct Payload(std::sync::Arc<Mutex<u32>>, u32);
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap_or_else(|error| error.into_inner()) += 1;
+            assert!(self.1 != 3, "the third");
+        }
+    }
+    let dropped = std::sync::Arc::new(Mutex::new(0));
+    let mut heap = Heap::new();
+    for number in 0..10 {
+        let object = heap.alloc(number);
+        heap.cleanup_send(&object, Payload(dropped.clone(), number), drop).unwrap();
+    }
+    heap.collect();
+    let (one, two) = (heap.drain_send(5), heap.drain_send(5));
+    drop(heap);
+    assert!(
+        std::thread::spawn(move || drop(one)).join().is_err() != std::thread::spawn(move || drop(two)).join().is_err()
+    );
+    assert_eq!(*dropped.lock().unwrap(), 10);
+}
+
+#[test]
+fn a_turn_bears_whatever_happens_to_its_heap() {
+    let keep = |heap: &mut Heap, number: u32| {
+        let object = heap.alloc(number);
+        heap.downgrade(&object)
+    };
+    // Replaced, and so dropped, while both its turns are open.
+    let mut heap = zealous();
+    let kept = heap.turn(|heap| {
+        let weak = keep(heap, 1);
+        heap.turn(|heap| {
+            keep(heap, 2);
+            let root = heap.upgrade(weak).unwrap();
+            *heap = Heap::new();
+            keep(heap, 3);
+            root
+        })
+    });
+    drop(kept.clone());
+    assert!(panics(|| heap.get(&kept)));
+    drop((heap, kept));
+    // Shut down in it.
+    let mut heap = zealous();
+    let weak = heap.turn(|heap| {
+        let weak = keep(heap, 1);
+        heap.turn(|heap| heap.shutdown(ShutdownOptions::default()).unwrap());
+        assert!(heap.is_dead(weak));
+        weak
+    });
+    assert!(heap.is_dead(weak) && heap.upgrade(weak).is_none());
+    // Swapped for another, that has a turn of its own, and left with a panic.
+    let (mut one, mut two) = (zealous(), zealous());
+    assert!(panics(|| {
+        one.turn(|one| {
+            two.turn(|two| {
+                keep(one, 1);
+                keep(two, 2);
+                std::mem::swap(one, two);
+                keep(one, 3);
+                keep(two, 4);
+                assert_eq!(one.stats().roots + two.stats().roots, 0);
+                panic!("in two turns");
+            });
+        });
+    }));
+    for heap in [&mut one, &mut two] {
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 0, "nothing is kept after the turns");
+        let weak = keep(heap, 5);
+        assert!(heap.upgrade(weak).is_some());
+        heap.collect();
+        assert!(heap.is_dead(weak));
+        heap.verify().unwrap();
+    }
+}
+
+/// Values of a dead table are dropped by a sweep that a scope causes, and change a living table of that scope.
+#[test]
+fn a_value_that_a_sweep_drops_may_change_other_tables() {
+    type Table<'gc> = lacuna::Ephemerons<Gc<'gc, u32>, Opaque<Reaching>>;
+    struct Reaching;
+    impl Drop for Reaching {
+        fn drop(&mut self) {
+            if IN_SCOPE.is_set() {
+                IN_SCOPE.with(|reached| reached());
+            }
+        }
+    }
+    let mut heap = Heap::with_config(Config::default().min_heap(1));
+    let tables = if cfg!(miri) { 400 } else { 3000 };
+    let (keys, table) = heap.enter(|cx| {
+        let keys: Vec<Root<u32>> = (0..10_u32).map(|number| cx.alloc(number).root(cx)).collect();
+        for number in 0..tables {
+            let dead: Gc<'_, Table<'_>> = cx.alloc(Table::new());
+            dead.edit(cx).insert(keys[number % 10].get(cx), Opaque(Reaching));
+        }
+        let table: Root<lacuna::Ephemerons<Gc<'static, u32>, Opaque<Reaching>>> = cx.alloc(Table::new()).root(cx);
+        (keys, table)
+    });
+    heap.enter(|cx| {
+        let table = table.get(cx);
+        let count = Cell::new(0);
+        let reached = || {
+            count.set(count.get() + 1);
+            IN_SCOPE.set(&|| (), || {
+                let key = cx.alloc(1_u32);
+                table.edit(cx).insert(key, Opaque(Reaching));
+                table.edit(cx).insert(keys[3].get(cx), Opaque(Reaching));
+                if table.live_count() > 197 {
+                    table.edit(cx).retain(|_, _| false);
+                    table.edit(cx).prune();
+                }
+            });
+        };
+        IN_SCOPE.set(&reached, || {
+            for _ in 0..tables {
+                let other = cx.alloc(Table::new());
+                other.edit(cx).insert(keys[0].get(cx), Opaque(Reaching));
+            }
+        });
+        assert!(count.get() > tables / 2, "{} of {tables} were dropped in the scope", count.get());
+        assert!(table.live_count() > 0);
+        table.edit(cx).clear();
+        table.edit(cx).insert(keys[3].get(cx), Opaque(Reaching));
+    });
+    heap.verify().unwrap();
+    heap.collect();
+    heap.enter(|cx| assert_eq!(table.get(cx).live_count(), 1));
+}
+
+#[test]
+fn a_table_in_a_cell_is_changed_only_if_it_can_never_move_again() {
+    type Table<'gc> = lacuna::Ephemerons<Gc<'gc, u32>, Gc<'gc, String>>;
+    #[derive(Trace)]
+    struct Holder<'gc> {
+        table: GcRefCell<Table<'gc>>,
+    }
+    for forgets in [false, true] {
+        let mut heap = zealous();
+        let key = heap.alloc(1_u32);
+        let holder: Root<Holder<'static>> = heap.alloc_with::<Holder<'_>>(|_| Holder { table: GcRefCell::default() });
+        heap.enter(|cx| {
+            let (holder, key) = (holder.get(cx), key.get(cx));
+            if forgets {
+                let table = holder.edit_ephemerons(cx, |holder| &**leaked(holder.table.borrow()));
+                table.insert(key, cx.alloc(String::from("kept")));
+                table.insert(cx.alloc(2), cx.alloc(String::from("dead")));
+            }
+            assert_eq!(holder.try_borrow_mut(cx, |holder| &holder.table).is_none(), forgets);
+        });
+        heap.collect();
+        heap.enter(|cx| {
+            let (holder, key) = (holder.get(cx), key.get(cx));
+            assert_eq!(holder.table.borrow().get(key).is_some_and(|value| *value == "kept"), forgets);
+            match holder.try_borrow_mut(cx, |holder| &holder.table) {
+                Some(mut table) => assert!(!forgets && std::mem::take(&mut *table).is_empty()),
+                None => assert!(forgets && holder.table.borrow().live_count() == 1),
+            }
+        });
+        drop(key);
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 1);
+    }
 }

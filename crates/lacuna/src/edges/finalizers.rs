@@ -614,6 +614,7 @@ impl Finalizers {
     pub(crate) fn take_sendable(&mut self, limit: usize, mut take: impl FnMut(Taken)) {
         let mut left = limit;
         self.callbacks.order(&mut self.registrations);
+        let mut previous = None;
         let mut next = self.callbacks.first_ordered();
         while left > 0
             && let Some(index) = next
@@ -626,9 +627,14 @@ impl Finalizers {
                 left -= 1;
                 take(taken);
             }
+            // What was taken out leaves the queue here: those before it may wait for ever.
+            if self.registrations[index].is_spent() {
+                self.callbacks.remove(&mut self.registrations, previous, index);
+                self.free(index);
+            } else {
+                previous = Some(index);
+            }
         }
-        // What was taken is not passed over again.
-        self.skip_spent();
     }
 
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.

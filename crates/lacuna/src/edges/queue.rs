@@ -86,6 +86,18 @@ impl Queue {
         self.first = first.next;
     }
 
+    /// Takes one of those that were put in order out of the list, by the one before it.
+    pub(super) fn remove(&mut self, table: &mut Registrations, previous: Option<u32>, index: u32) {
+        let next = table[index].next;
+        match previous {
+            Some(previous) => table[previous].next = next,
+            None => self.first = next,
+        }
+        if self.last == index {
+            self.last = previous.unwrap_or(NONE);
+        }
+    }
+
     /// All of them, in no particular order.
     pub(super) fn iter<'a>(&self, table: &'a Registrations) -> impl Iterator<Item = &'a Registration> + use<'a> {
         list(table, self.first).chain(list(table, self.fresh))

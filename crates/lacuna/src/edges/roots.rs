@@ -34,7 +34,7 @@ const SLOTS: usize = PAGE / size_of::<*mut u8>() - 4;
 #[repr(C, align(4096))]
 struct Page {
     table: NonNull<RootTable>,
-    /// Slots that were taken when the cursor left the page last.
+    /// Slots that were taken when the cursor left the page last; once the heap is gone, also those taken since.
     taken: Cell<usize>,
     /// Slots given back since then. From [`ORPHANED`] on the heap is gone.
     freed: Cell<usize>,
@@ -292,6 +292,9 @@ impl RootTable {
         if !self.heap_lives.get() {
             // Each root of a heap that is gone is counted, so all are taken and given back the slow way.
             self.orphans.set(self.orphans.get() + 1);
+            // SAFETY: [INV-ROOT-1] the slot was taken, so its page lives.
+            let taken = unsafe { &slot.page().as_ref().taken };
+            taken.set(taken.get() + 1);
             self.cursor.set(self.none());
         }
         slot
@@ -328,7 +331,7 @@ impl RootTable {
             let Some(page) = self.page_in_turn() else { break };
             // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
             let Page { taken, freed, .. } = unsafe { page.as_ref() };
-            if SLOTS - 1 - taken.get() + freed.get() % ORPHANED >= WORTHWHILE {
+            if SLOTS - 1 + freed.get() % ORPHANED - taken.get() >= WORTHWHILE {
                 self.enter(page);
                 if self.pass() {
                     return Ok(());
@@ -382,6 +385,9 @@ impl RootTable {
     }
 
     /// Adds a page, and moves the cursor to its first slot.
+    ///
+    /// It gets the place of the page in turn. So it is the first that is asked when it is full, and after it come those
+    /// that were not asked yet: all are, before the table has grown by a quarter.
     fn grow(&self) -> Result<(), Exhausted> {
         self.pages.borrow_mut().try_reserve(1).map_err(|_| Exhausted::System)?;
         let room = self.pages.borrow().len() + 1 - self.recent.borrow().len();
@@ -402,8 +408,10 @@ impl RootTable {
         }
         self.enter(page);
         let mut pages = self.pages.borrow_mut();
-        self.turn.set(pages.len());
         pages.push(page);
+        let (last, turn) = (pages.len() - 1, self.turn.get() % pages.len());
+        pages.swap(turn, last);
+        self.turn.set(turn);
         Ok(())
     }
 

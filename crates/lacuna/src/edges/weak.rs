@@ -237,20 +237,20 @@ impl WeakSlots {
 
     /// The generation that a weak reference of this kind to the slot's object gets.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the object was resurrected two thousand million times.
+    /// If the object was resurrected 2147483646 times while it had weak references, there is no room for more. That is no
+    /// panic, since a panic runs the program's hook, and the state is borrowed here.
     #[cold]
-    pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> u32 {
+    pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> Result<u32, Exhausted> {
         let slot = self.slot(index);
-        assert!(
-            slot.generation < LAST_GENERATION && self.ahead(slot) < EXTENDED - 1,
-            "an object can be resurrected 2147483646 times while it has weak references"
-        );
-        match kind {
+        if slot.generation >= LAST_GENERATION || self.ahead(slot) >= EXTENDED - 1 {
+            return Err(Exhausted::System);
+        }
+        Ok(match kind {
             Kind::Short => slot.generation,
             Kind::Long => slot.generation - self.ahead(slot),
-        }
+        })
     }
 
     /// How far a slot's short generation is ahead of its long one.
@@ -537,13 +537,13 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_with_another_generation() {
         let (_pool, block, mut slots, slot) = observed();
-        let old = slots.generation(slot, Kind::Short);
+        let old = slots.generation(slot, Kind::Short).unwrap();
         assert_eq!(slots.free_condemned(|_, _| ()), 1);
         assert!(slots.target(slot, old, Kind::Short).is_none());
         let again = slots.attach(object_at(block, 48)).unwrap();
         assert_eq!(again, slot);
         assert!(slots.target(slot, old, Kind::Short).is_none());
-        assert!(slots.target(slot, slots.generation(slot, Kind::Short), Kind::Short).is_some());
+        assert!(slots.target(slot, slots.generation(slot, Kind::Short).unwrap(), Kind::Short).is_some());
     }
 
     #[test]
@@ -555,9 +555,21 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_came_back_too_often_gets_no_more_weak_references() {
+        let (_pool, _block, mut slots, slot) = observed();
+        let old = slots.generation(slot, Kind::Long).unwrap();
+        slots.slots[slot].generation = EXTENDED - 2;
+        slots.slots[slot].extra = EXTENDED - 2;
+        assert_eq!(slots.generation(slot, Kind::Long), Ok(old));
+        slots.clear_short(slot);
+        assert!(slots.generation(slot, Kind::Short).is_err() && slots.generation(slot, Kind::Long).is_err());
+        assert!(slots.target(slot, old, Kind::Long).is_some(), "those it has are not concerned");
+    }
+
+    #[test]
     fn a_table_that_was_given_back_does_not_revive_old_references() {
         let (_pool, block, mut slots, slot) = observed();
-        let old = slots.generation(slot, Kind::Long);
+        let old = slots.generation(slot, Kind::Long).unwrap();
         slots.free_condemned(|_, _| ());
         slots.release_if_unused();
         assert_eq!(slots.bytes(), 0);

@@ -2,7 +2,8 @@
 //!
 //! - `[INV-MUT-1]` The [`Core`] is borrowed from its cell only within functions of this file and for steps during which
 //!   no user code runs. `Drop` implementations of dead objects may run while a cell is looked for, and can reach the
-//!   mutator, through a scoped thread-local for one: the state is not borrowed then.
+//!   mutator, through a scoped thread-local for one: the state is not borrowed then. Nor is it where a panic is raised,
+//!   since that runs the program's hook.
 //! - `[INV-MUT-2]` A `Mutator<'gc>` is the mutator of the heap that `'gc` names, which is borrowed exclusively as long as
 //!   `'gc` lasts.
 #![allow(unsafe_code)]
@@ -471,14 +472,14 @@ impl<'gc> Mutator<'gc> {
     #[track_caller]
     pub(crate) fn upgraded(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
         // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
-        upgraded(unsafe { &*self.core.get() }, id, kind)
+        of_this_heap(upgraded(unsafe { &*self.core.get() }, id, kind))
     }
 
     #[inline(always)]
     #[track_caller]
     pub(crate) fn observed(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
         // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
-        observed(unsafe { &*self.core.get() }, id, kind)
+        of_this_heap(observed(unsafe { &*self.core.get() }, id, kind))
     }
 
     /// Observes an object.
@@ -495,6 +496,7 @@ impl<'gc> Mutator<'gc> {
         // Nothing is read from the object.
         let object = suspect(cell);
         self.with(|core| {
+            core.marker.reserve_notes().map_err(|_| Exhausted::System)?;
             let slot = core.weak.attach(object)?;
             core.weak.make_key(slot)
         })
@@ -636,14 +638,30 @@ impl core::fmt::Debug for Mutator<'_> {
     }
 }
 
+/// The object of a weak reference, unless it is dead.
+#[inline(always)]
+pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
+    if id.heap != Some(core.id) {
+        return if id.heap.is_none() { Ok(None) } else { Err(WrongHeap) };
+    }
+    Ok(core.weak.target(id.slot, id.generation, kind))
+}
+
+/// What was found for a weak reference.
+///
+/// A panic runs the program's hook, which may come back to the scope, so it is raised here, where nobody borrows the
+/// state.
+///
+/// # Panics
+///
+/// If the reference belongs to another heap.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
-    if id.heap != Some(core.id) {
-        assert!(id.heap.is_none(), "{}", WrongHeap);
-        return None;
+pub(crate) fn of_this_heap(found: Result<Option<ObjectRef>, WrongHeap>) -> Option<ObjectRef> {
+    match found {
+        Ok(object) => object,
+        Err(error) => panic!("{error}"),
     }
-    core.weak.target(id.slot, id.generation, kind)
 }
 
 /// Whether a weak reference is null or belongs to the heap.
@@ -653,21 +671,21 @@ pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
 
 /// The object of a weak reference that is being upgraded. In a turn, it is kept alive to the end of that.
 #[inline(always)]
-#[track_caller]
-pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
     if id.heap != Some(core.fast_id.get()) {
         return upgraded_in_turn(core, id, kind);
     }
-    core.weak.target(id.slot, id.generation, kind)
+    Ok(core.weak.target(id.slot, id.generation, kind))
 }
 
 #[cold]
 #[inline(never)]
-#[track_caller]
-fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Option<ObjectRef> {
+fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
     let object = observed(core, id, kind)?;
-    keep_in_turn(core, id.slot, object);
-    Some(object)
+    if let Some(object) = object {
+        keep_in_turn(core, id.slot, object);
+    }
+    Ok(object)
 }
 
 /// Keeps the object of a weak slot alive while a turn is open. If it was ended without the heap, by a callback that put
@@ -685,7 +703,7 @@ pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<
     let generation = match core.weak.common_generation(slot, core.fast_below.get()) {
         Some(generation) => generation,
         None => {
-            let generation = core.weak.generation(slot, kind);
+            let generation = core.weak.generation(slot, kind)?;
             keep_in_turn(core, slot, object);
             generation
         }
@@ -736,8 +754,8 @@ fn notified_of(core: &Core, weak: WeakId) -> Result<ObjectRef, RegisterFailure> 
     if core.closed {
         return Err(RegisterFailure::Closed);
     }
-    check_heap(core, weak).map_err(|WrongHeap| RegisterFailure::WrongHeap)?;
-    observed(core, weak, Kind::Short).ok_or(RegisterFailure::Dead)
+    let object = observed(core, weak, Kind::Short).map_err(|WrongHeap| RegisterFailure::WrongHeap)?;
+    object.ok_or(RegisterFailure::Dead)
 }
 
 /// Registers a callback, or what stands in its place, or gives it back. The payload is the caller's business.

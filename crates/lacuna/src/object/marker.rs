@@ -47,6 +47,10 @@ pub(crate) struct Marker {
 /// Entries that the queue has room for from the start: enough to go on with, slowly, when there is no more memory.
 const RESERVE: usize = 256;
 
+/// Objects that can be noted, from the first ephemeron on whose value can hold edges. Whenever more are marked at once
+/// and there is no memory, all ephemerons are looked at again; so without this, a chain of them would take quadratic time.
+const NOTES: usize = 256;
+
 impl Marker {
     /// Reserves the least room that marking needs; what it allocates beyond that it can do without.
     pub(crate) fn reserve(&mut self) -> Result<(), alloc::collections::TryReserveError> {
@@ -54,11 +58,16 @@ impl Marker {
         self.pieces.try_reserve(RESERVE)
     }
 
+    /// Reserves the least room that ephemerons need.
+    pub(crate) fn reserve_notes(&mut self) -> Result<(), alloc::collections::TryReserveError> {
+        if self.noted.capacity() < NOTES { self.noted.try_reserve_exact(NOTES) } else { Ok(()) }
+    }
+
     /// Gives back what a large heap made the queue grow to.
     pub(crate) fn shrink(&mut self, entries: usize) {
         shrink(&mut self.stack, entries.max(RESERVE));
         shrink(&mut self.pieces, RESERVE);
-        shrink(&mut self.noted, 0);
+        shrink(&mut self.noted, NOTES);
     }
 
     /// Marks an object and queues it.
