@@ -21,6 +21,6 @@ mod objects;
 mod operations;
 mod scope;
 
-pub use driver::{Outcome, Setup, run};
+pub use driver::{Outcome, Setup, run, run_starved};
 pub use objects::Kind;
 pub use operations::{Behaviour, Operation, Program};

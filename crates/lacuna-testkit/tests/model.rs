@@ -76,6 +76,34 @@ proptest! {
     }
 }
 
+#[test]
+fn random_programs_do_a_bit_of_everything() {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    let mut seen = [0; 8];
+    for round in 0..300 {
+        let bytes: Vec<u8> = (0..800).map(|_| byte()).collect();
+        let setup = if round % 2 == 0 { Setup::ZEAL } else { Setup::DEFAULT };
+        let outcome = run(&Program::decode(&bytes), setup).unwrap();
+        let (stats, [resolved, cleared]) = (outcome.stats, outcome.ephemerons);
+        let notified = stats.callbacks_run - stats.callbacks_panicked;
+        seen[0] += resolved;
+        seen[1] += cleared;
+        seen[2] += stats.notifications_silenced as usize;
+        seen[3] += notified as usize;
+        seen[4] += stats.callbacks_panicked as usize;
+        seen[5] += stats.queued_guardians;
+        seen[6] += stats.cancelled as usize;
+        seen[7] += outcome.dropped.len();
+    }
+    assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
+}
+
 const SETUPS: [Setup; 5] = [
     Setup::DEFAULT,
     Setup::ZEAL,
