@@ -36,7 +36,7 @@ impl Setup {
     /// Collects and drains only when it is asked to.
     pub const QUIET: Self = Self { auto_drain: false, ..Self::DEFAULT };
 
-    fn config(self) -> Config {
+    pub(crate) fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };
         let config = Config::default().zeal(self.zeal).auto_drain(auto_drain);
         config.heap_limit(self.limit).min_heap(self.min_heap).growth_factor(1.5)
@@ -80,6 +80,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) state: &'a mut Tables,
     setup: Setup,
     collect: Collect<'a>,
+    /// Whether heap and model are compared after each step.
+    checks: bool,
 }
 
 /// How far a program got.
@@ -118,7 +120,7 @@ pub fn run_starved(program: &Program, setup: Setup, mut collect: impl FnMut(&mut
 fn run_with(program: &Program, setup: Setup, state: &mut Tables, collect: Collect<'_>) -> Result<Outcome, Mismatch> {
     let mut heap = Heap::with_config(setup.config());
     let mut position = 0;
-    let mut driver = Driver { heap: &mut heap, state, setup, collect };
+    let mut driver = Driver::new(&mut heap, state, setup, collect);
     let progress = driver.play(program, &mut position).map_err(|what| at(program, position, &what))?;
     let stats = (progress == Progress::Open).then(|| heap.stats());
     end(heap, state, stats).map_err(|what| at(program, position, &what))
@@ -164,7 +166,33 @@ impl Tables {
     }
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    pub(crate) fn new(heap: &'a mut Heap, state: &'a mut Tables, setup: Setup, collect: Collect<'a>) -> Self {
+        Self { heap, state, setup, collect, checks: true }
+    }
+
+    /// Plays a program without turns and shutdown, and compares nothing.
+    pub(crate) fn play_unchecked(&mut self, program: &Program) -> Result<(), Mismatch> {
+        self.checks = false;
+        self.play(program, &mut 0)?;
+        self.checks = true;
+        Ok(())
+    }
+
+    /// Compares the heap with the model. `collected`: all dead values were just dropped.
+    pub(crate) fn check(&self, collected: bool) -> Result<(), Mismatch> {
+        compare::check(self.heap, self.state, collected)
+    }
+
+    /// Drops the roots, and compares what is dropped with them.
+    pub(crate) fn end(self) -> Result<(), Mismatch> {
+        self.state.roots.clear();
+        self.heap.collect();
+        self.state.model.roots.clear();
+        self.state.model.collect();
+        compare::check_dropped(self.state, true)
+    }
+
     /// Plays a program from a position on, until the turn ends in which it is.
     fn play(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
         while let Some(&operation) = program.0.get(*position) {
@@ -193,7 +221,9 @@ impl Driver<'_> {
                 }
                 operation => self.one(operation)?,
             }
-            compare::check(self.heap, self.state, operation == Operation::Collect)?;
+            if self.checks {
+                self.check(operation == Operation::Collect)?;
+            }
             *position += length;
         }
         Ok(Progress::Open)
@@ -210,11 +240,11 @@ impl Driver<'_> {
     }
 
     fn turn(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
-        let Self { heap, state, setup, collect } = self;
+        let Self { heap, state, setup, collect, checks } = self;
         state.model.turns.push(BTreeSet::new());
         state.journal.in_turn.set(true);
         let progress = heap.turn(|heap| {
-            let mut driver = Driver { heap, state, setup: *setup, collect: &mut **collect };
+            let mut driver = Driver { heap, state, setup: *setup, collect: &mut **collect, checks: *checks };
             driver.play(program, position)
         });
         self.state.model.turns.pop();

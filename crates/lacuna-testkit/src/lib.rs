@@ -16,6 +16,7 @@
 mod callbacks;
 mod compare;
 mod driver;
+pub mod explore;
 pub mod model;
 mod objects;
 mod operations;

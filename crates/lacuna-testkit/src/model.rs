@@ -313,6 +313,12 @@ impl Model {
         self.callbacks.iter().filter(is_notification).count()
     }
 
+    /// Whether a guardian waits for an object to become unreachable.
+    pub(crate) fn is_guarded(&self, id: ObjectId) -> bool {
+        let guards = |r: &Registration| r.target == id && r.class == Class::Guardian && r.state == State::Armed;
+        self.registrations.iter().any(guards)
+    }
+
     /// Registrations that wait for their target to become unreachable.
     pub fn armed(&self) -> usize {
         self.registrations.iter().filter(|r| r.state == State::Armed).count()
