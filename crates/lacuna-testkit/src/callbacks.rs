@@ -28,6 +28,8 @@ pub(crate) struct Journal {
     pub(crate) witnesses: RefCell<Vec<Witness>>,
     /// Notifications that were told, by the id that they got.
     pub(crate) told: RefCell<Vec<(Notification<Payload>, RegistrationId)>>,
+    /// Whether callbacks run that were not queued, so that their targets may live.
+    pub(crate) unqueued: Cell<bool>,
     /// Whether a turn is open.
     pub(crate) in_turn: Cell<bool>,
     /// What a callback found wrong.
@@ -55,10 +57,20 @@ pub(crate) enum Callback {
     Notification(Notification<Payload>),
 }
 
+/// What has died when a callback runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Death {
+    /// An object, so all weak references to it.
+    Object(ObjectId),
+    /// A weak reference.
+    Reference(usize),
+}
+
 /// What a callback gets.
 #[derive(Trace)]
 pub(crate) struct Payload {
     pub(crate) registration: RegistrationId,
+    pub(crate) death: Opaque<Death>,
     pub(crate) behaviour: Opaque<Behaviour>,
     pub(crate) held: Vec<Held>,
     pub(crate) journal: Opaque<Rc<Journal>>,
@@ -85,10 +97,11 @@ pub(crate) fn told(heap: &mut Heap, id: Notification<Payload>, payload: Payload)
 
 /// The function of every cleanup.
 pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
-    let Payload { registration, behaviour, held, journal } = payload;
+    let Payload { registration, death, behaviour, held, journal } = payload;
     journal.note(Event::Ran(registration));
-    if let Err(disagreement) = compare::agreement(heap, &journal) {
-        journal.complaints.borrow_mut().push(format!("in a callback, {disagreement}"));
+    let died = if journal.unqueued.get() { Ok(()) } else { compare::death(heap, &journal, death.0) };
+    if let Err(complaint) = died.and_then(|()| compare::agreement(heap, &journal)) {
+        journal.complaints.borrow_mut().push(format!("in a callback, {complaint}"));
     }
     match behaviour.0 {
         Behaviour::Nothing => {}
@@ -115,7 +128,7 @@ pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
         Behaviour::Keep => journal.kept.borrow_mut().extend(held.into_iter().map(|held| (held.root, held.id))),
         Behaviour::Register => {
             if let Some(target) = held.first() {
-                let payload = journal.payload(Behaviour::Nothing, Vec::new());
+                let payload = journal.payload(Death::Object(target.id), Behaviour::Nothing, Vec::new());
                 let cleanup = target.root.cleanup(heap, payload).expect("the payload holds nothing");
                 let id = journal.registrations.replace(journal.registrations.get() + 1);
                 journal.registered.borrow_mut().push((Callback::Cleanup(cleanup), id));
@@ -186,8 +199,14 @@ impl Journal {
     }
 
     /// The payload of the next registration.
-    pub(crate) fn payload(self: &Rc<Self>, behaviour: Behaviour, held: Vec<Held>) -> Payload {
+    pub(crate) fn payload(self: &Rc<Self>, death: Death, behaviour: Behaviour, held: Vec<Held>) -> Payload {
         let registration = self.registrations.get();
-        Payload { registration, behaviour: Opaque(behaviour), held, journal: Opaque(Rc::clone(self)) }
+        Payload {
+            registration,
+            death: Opaque(death),
+            behaviour: Opaque(behaviour),
+            held,
+            journal: Opaque(Rc::clone(self)),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use lacuna::Heap;
 
-use crate::callbacks::{Callback, Journal, Witness};
+use crate::callbacks::{Callback, Death, Journal, Witness};
 use crate::driver::{Tables, expect_same};
 use crate::model::{Mismatch, Model, ObjectId};
 use crate::objects::{Edge, Value};
@@ -80,6 +80,16 @@ fn check_callbacks(heap: &Heap, state: &Tables) -> Result<(), Mismatch> {
         expect_same("a notification got its own id", same, true)?;
     }
     Ok(())
+}
+
+/// Checks that what a queued callback is about is dead for everyone.
+pub(crate) fn death(heap: &Heap, journal: &Journal, death: Death) -> Result<(), Mismatch> {
+    let witnesses = journal.witnesses.borrow();
+    let dead = match death {
+        Death::Object(id) => witnesses.iter().filter(|witness| witness.target == id).all(|w| w.observer.is_dead(heap)),
+        Death::Reference(index) => witnesses[index].observer.is_dead(heap),
+    };
+    expect_same("what the callback is about is dead", dead, true)
 }
 
 /// Checks that the weak references to each object agree whether they are dead: the long ones, and the short ones that

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use lacuna::{AutoDrain, Budget, Config, Guard, Heap, RegisterError, RegisterFailure, ShutdownOptions, Stats};
 
-use crate::callbacks::{Callback, Deliberate, Held, Journal, Payload, Witness};
+use crate::callbacks::{Callback, Death, Deliberate, Held, Journal, Payload, Witness};
 use crate::compare;
 use crate::model::{Class, Event, Mismatch, Model, ObjectId, Reference, RegistrationId, State};
 use crate::objects::{Handle, Kind, Observer};
@@ -318,7 +318,7 @@ impl<'a> Driver<'a> {
             Operation::Cleanup(root, behaviour, held) => {
                 if let Some((root, target)) = state.root(root) {
                     let root = root.clone();
-                    let (payload, held) = state.payload(behaviour, held);
+                    let (payload, held) = state.payload(Death::Object(target), behaviour, held);
                     let result = root.cleanup(heap, payload);
                     let result = result.map(Callback::Cleanup);
                     return state.registered(target, Class::Cleanup(behaviour), held, result);
@@ -328,9 +328,10 @@ impl<'a> Driver<'a> {
                 if let Some((observer, reference)) = state.observer(weak)
                     && !reference.long
                 {
+                    let index = weak % state.model.references.len();
                     let (owner, owner_id) = owner.and_then(|owner| state.root(owner)).unzip();
                     let owner = owner.cloned();
-                    let (payload, held) = state.payload(behaviour, held);
+                    let (payload, held) = state.payload(Death::Reference(index), behaviour, held);
                     let result =
                         observer.notify(heap, owner.as_ref(), payload).ok_or("the reference is a short one")?;
                     let result = result.map(Callback::Notification);
@@ -446,11 +447,13 @@ impl<'a> Driver<'a> {
     fn run_now(&mut self, callback: usize) -> Result<(), Mismatch> {
         let Some(&(callback, id)) = pick(&self.state.callbacks, callback) else { return Ok(()) };
         let pending = self.state.is_pending(id);
+        self.state.journal.unqueued.set(true);
         match catch_unwind(AssertUnwindSafe(|| callback.run_now(self.heap))) {
             Ok(ran) => expect_same("run_now", ran, pending)?,
             Err(panic) if panic.is::<Deliberate>() => {}
             Err(panic) => resume_unwind(panic),
         }
+        self.state.journal.unqueued.set(false);
         let mut events = self.events();
         if pending {
             self.state.model.take(id);
@@ -489,6 +492,7 @@ impl<'a> Driver<'a> {
     }
 
     fn shut_down(&mut self, budget: usize) -> Result<(), Mismatch> {
+        self.state.journal.unqueued.set(true);
         let options = ShutdownOptions::default().budget(Budget::unlimited().callbacks(budget));
         let report = self.heap.shutdown(options).map_err(|busy| busy.to_string())?;
         let mut events = self.events();
@@ -549,11 +553,11 @@ impl Tables {
     }
 
     /// The payload of a new cleanup, and what it holds.
-    pub(crate) fn payload(&self, behaviour: Behaviour, held: Option<usize>) -> (Payload, Vec<ObjectId>) {
+    pub(crate) fn payload(&self, death: Death, behaviour: Behaviour, held: Option<usize>) -> (Payload, Vec<ObjectId>) {
         let held = held.and_then(|index| self.root(index));
         let held_ids = held.iter().map(|&(_, id)| id).collect();
         let held = held.into_iter().map(|(root, id)| Held { root: root.clone(), id }).collect();
-        (self.journal.payload(behaviour, held), held_ids)
+        (self.journal.payload(death, behaviour, held), held_ids)
     }
 
     pub(crate) fn registered(

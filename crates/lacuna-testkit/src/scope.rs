@@ -2,7 +2,7 @@
 
 use lacuna::Mutator;
 
-use crate::callbacks::{Callback, Deliberate};
+use crate::callbacks::{Callback, Death, Deliberate};
 use crate::driver::{Tables, expect_same, pick};
 use crate::model::{Class, Mismatch, ObjectId};
 use crate::objects::{Edge, Key, Kind, Value};
@@ -87,7 +87,7 @@ impl<'gc> Scope<'_, 'gc> {
             }
             Operation::Cleanup(object, behaviour, held) => {
                 if let Some((object, id)) = self.object(object) {
-                    let (payload, held) = self.state.payload(behaviour, held);
+                    let (payload, held) = self.state.payload(Death::Object(id), behaviour, held);
                     let result = object.cleanup(cx, payload);
                     let result = result.map(Callback::Cleanup);
                     return self.state.registered(id, Class::Cleanup(behaviour), held, result);

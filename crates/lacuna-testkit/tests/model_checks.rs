@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use lacuna_testkit::Operation::*;
 use lacuna_testkit::explore::{Action, World, explore};
-use lacuna_testkit::{Behaviour, Kind, Setup};
+use lacuna_testkit::{Behaviour, Kind, Operation, Program, Setup, run};
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// A table, a key and its value; the key is guarded, and its death told to the table.
 const GUARDED_KEY: World = World {
@@ -182,29 +184,129 @@ const TWO_TABLES: World = World {
     ],
 };
 
-const WORLDS: [World; 4] = [GUARDED_KEY, GUARDED_TABLE, GUARDED_CYCLE, TWO_TABLES];
-
-/// Explores all worlds up to a depth, or the one that `LACUNA_DEPTH` says.
-fn explore_all(setup: Setup, depth: usize) {
-    let depth = std::env::var("LACUNA_DEPTH").ok().and_then(|depth| depth.parse().ok()).unwrap_or(depth);
-    let start = Instant::now();
-    for length in 1..=depth {
-        for world in &WORLDS {
-            match explore(world, setup, length) {
-                Ok(sequences) => println!("{}: {sequences} sequences of {length}, {:?}", world.name, start.elapsed()),
-                Err(difference) => panic!("{difference}"),
-            }
+/// Explores worlds up to a depth each, or the one that `LACUNA_DEPTH` says.
+fn explore_all(setup: Setup, worlds: &[(World, usize)]) {
+    let asked_for = std::env::var("LACUNA_DEPTH").ok().and_then(|depth| depth.parse().ok());
+    for &(ref world, depth) in worlds {
+        let depth = asked_for.unwrap_or(depth);
+        let start = Instant::now();
+        let mut sequences = 0;
+        for length in 1..=depth {
+            sequences += explore(world, setup, length).unwrap_or_else(|difference| panic!("{difference}"));
         }
+        println!("the world of {}: {sequences} sequences to depth {depth} in {:.1?}", world.name, start.elapsed());
+        assert!(sequences > depth, "hardly anything can be done");
     }
-    println!("explored to depth {depth}");
 }
 
+/// The depths are those that take some seconds on a machine that has other things to do.
 #[test]
 fn model_check_1_every_interleaving_in_small_worlds() {
-    explore_all(Setup::QUIET, 5);
+    explore_all(Setup::QUIET, &[(GUARDED_KEY, 5), (GUARDED_TABLE, 5), (GUARDED_CYCLE, 6), (TWO_TABLES, 5)]);
 }
 
+/// Whatever uses the heap collects it, and freed cells are filled.
 #[test]
 fn model_check_1_every_interleaving_in_small_worlds_in_zeal() {
-    explore_all(Setup::ZEAL, 4);
+    explore_all(Setup::ZEAL, &[(GUARDED_KEY, 4), (GUARDED_TABLE, 4), (GUARDED_CYCLE, 5), (TWO_TABLES, 4)]);
+}
+
+/// Programs for each property; more with `PROPTEST_CASES`.
+fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);
+    let seeds = FileFailurePersistence::Direct("proptest-regressions/model_checks.txt");
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(seeds)),
+        ..ProptestConfig::default()
+    }
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    use Kind::{Bag, Big, Pair, Pairs, Row, Table, Token, Tracked};
+    prop::sample::select(vec![Tracked, Tracked, Token, Pair, Bag, Big, Row, Table, Table, Pairs])
+}
+
+fn behaviours() -> impl Strategy<Value = Behaviour> {
+    use Behaviour::{Allocate, Collect, Keep, Nest, Nothing, Panic, Register};
+    prop::sample::select(vec![Nothing, Panic, Allocate, Collect, Nest, Keep, Register])
+}
+
+/// A graph that changes, and collections of it.
+fn changes() -> impl Strategy<Value = Operation> {
+    let index = || 0..16_usize;
+    prop_oneof![
+        3 => (kinds(), index(), index()).prop_map(|(kind, one, other)| Allocate(kind, 1, [one, other])),
+        2 => (index(), 0..3_usize, index(), any::<bool>()).prop_map(|(from, field, to, named)| Link(from, field, to, named)),
+        1 => (index(), 0..3_usize).prop_map(|(from, field)| Unlink(from, field)),
+        3 => index().prop_map(DropRoot),
+        2 => Just(Collect),
+    ]
+}
+
+/// Many weak references to few objects, and callbacks that look at all of them.
+fn observations() -> impl Strategy<Value = Operation> {
+    let index = || 0..16_usize;
+    prop_oneof![
+        6 => (index(), any::<bool>()).prop_map(|(object, long)| Downgrade(object, long)),
+        2 => (index(), behaviours(), prop::option::of(index()))
+            .prop_map(|(object, behaviour, held)| Cleanup(object, behaviour, held)),
+        3 => (index(), behaviours(), prop::option::of(index()), prop::option::of(index()))
+            .prop_map(|(weak, behaviour, owner, held)| Notify(weak, behaviour, owner, held)),
+        2 => index().prop_map(Guard),
+        1 => index().prop_map(RunNow),
+        2 => Just(NextGuarded),
+        2 => (1..8_usize).prop_map(|callbacks| Drain(callbacks, usize::MAX)),
+        1 => Just(Turn),
+        1 => Just(EndTurn),
+    ]
+}
+
+/// Everything that gives an object out which only a weak reference, an entry or a guardian led to.
+fn returns() -> impl Strategy<Value = Operation> {
+    let index = || 0..16_usize;
+    let keys = || [0..16_usize, 0..16_usize];
+    prop_oneof![
+        3 => (index(), any::<bool>()).prop_map(|(object, long)| Downgrade(object, long)),
+        4 => (0..64_usize).prop_map(Upgrade),
+        5 => (index(), keys(), index()).prop_map(|(table, keys, value)| Insert(table, keys, value)),
+        4 => (index(), keys()).prop_map(|(table, keys)| LookUp(table, keys)),
+        3 => (index(), 0..8_usize).prop_map(|(table, entry)| Iterate(table, entry)),
+        2 => index().prop_map(Guard),
+        2 => Just(NextGuarded),
+        1 => (index(), Just(Behaviour::Keep), prop::option::of(index()))
+            .prop_map(|(object, behaviour, held)| Cleanup(object, behaviour, held)),
+        1 => Just(Drain(usize::MAX, usize::MAX)),
+    ]
+}
+
+/// Operations of one kind and changes, some of them several to a scope.
+fn programs(what: impl Strategy<Value = Operation> + 'static, longest: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let scopes = prop::sample::select(vec![Enter, Exit]);
+    prop::collection::vec(prop_oneof![4 => changes(), 5 => what, 1 => scopes], 1..longest)
+}
+
+fn check(program: &[Operation], setup: Setup) -> Result<(), TestCaseError> {
+    run(&Program(program.to_vec()), setup).map(drop).map_err(TestCaseError::fail)
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    // Rules 5, 6 and 7: the weak references to an object die together, before any callback that is about it runs. The
+    // comparison looks after each step, and each callback for itself.
+    #[test]
+    fn model_check_2_all_weak_references_to_an_object_agree(program in programs(observations(), 150)) {
+        check(&program, Setup::QUIET)?;
+        check(&program, Setup { auto_drain: true, ..Setup::TIGHT })?;
+        check(&program, Setup::ZEAL)?;
+    }
+
+    // Rule 3: freed cells are filled in zeal, and objects know by a canary of their own whether they were dropped.
+    #[test]
+    fn model_check_3_what_was_given_out_is_not_freed_while_its_root_lives(program in programs(returns(), 150)) {
+        check(&program, Setup::ZEAL)?;
+        check(&program, Setup { zeal: true, ..Setup::TIGHT })?;
+    }
 }
