@@ -44,21 +44,23 @@ pub(crate) struct Marker {
     pub(crate) examined: TableList,
 }
 
-/// Entries that the queue has room for from the start: enough to go on with, slowly, when there is no more memory.
+/// Entries that the queue and the notes have room for from the start: enough to go on with, slowly, when there is no more
+/// memory, and for a pause in which little is found to request none.
 const RESERVE: usize = 256;
 
 impl Marker {
     /// Reserves the least room that marking needs; what it allocates beyond that it can do without.
     pub(crate) fn reserve(&mut self) -> Result<(), alloc::collections::TryReserveError> {
         self.stack.try_reserve(RESERVE)?;
-        self.pieces.try_reserve(RESERVE)
+        self.pieces.try_reserve(RESERVE)?;
+        self.noted.try_reserve(RESERVE)
     }
 
     /// Gives back what a large heap made the queue grow to.
     pub(crate) fn shrink(&mut self, entries: usize) {
         shrink(&mut self.stack, entries.max(RESERVE));
         shrink(&mut self.pieces, RESERVE);
-        shrink(&mut self.noted, 0);
+        shrink(&mut self.noted, RESERVE);
     }
 
     /// Marks an object and queues it.
