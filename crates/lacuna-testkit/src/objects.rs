@@ -188,6 +188,10 @@ fn alive(id: ObjectId) -> u64 {
 
 impl Token {
     fn new(id: ObjectId, journal: &Rc<Journal>) -> Self {
+        // Its drop needs no memory.
+        let mut dropped = journal.dropped.borrow_mut();
+        let room = journal.allocated.get() + 1 - dropped.len();
+        dropped.reserve(room);
         Self { id, canary: Cell::new(alive(id)), journal: Some(Rc::clone(journal)) }
     }
 
