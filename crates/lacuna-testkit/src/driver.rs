@@ -1,6 +1,7 @@
 //! Runs a program on a heap and on the model, side by side.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
@@ -118,12 +119,13 @@ pub fn run_starved(program: &Program, setup: Setup, mut collect: impl FnMut(&mut
 }
 
 fn run_with(program: &Program, setup: Setup, state: &mut Tables, collect: Collect<'_>) -> Result<Outcome, Mismatch> {
-    let mut heap = Heap::with_config(setup.config());
+    // A heap that differs may be broken: its drop would only hide how.
+    let mut heap = ManuallyDrop::new(Heap::with_config(setup.config()));
     let mut position = 0;
     let mut driver = Driver::new(&mut heap, state, setup, collect);
     let progress = driver.play(program, &mut position).map_err(|what| at(program, position, &what))?;
     let stats = (progress == Progress::Open).then(|| heap.stats());
-    end(heap, state, stats).map_err(|what| at(program, position, &what))
+    end(ManuallyDrop::into_inner(heap), state, stats).map_err(|what| at(program, position, &what))
 }
 
 /// Drops the heap, then the roots.

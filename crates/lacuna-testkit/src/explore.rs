@@ -9,6 +9,9 @@
 //! out where they would change nothing. A new kind of action (an increment of a collection, say) needs its name, the
 //! operation that it is, and when that changes something.
 
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use lacuna::Heap;
 
 use crate::driver::{Driver, Setup, Tables};
@@ -86,29 +89,48 @@ pub fn explore(world: &World, setup: Setup, length: usize) -> Result<usize, Mism
 /// taken: less than all if there is none.
 fn follow(world: &World, setup: Setup, path: &mut [usize]) -> Result<usize, Mismatch> {
     let mut tables = Tables::new(setup);
-    let mut heap = Heap::with_config(setup.config());
-    let mut collect = Heap::collect;
-    let mut driver = Driver::new(&mut heap, &mut tables, setup, &mut collect);
-    let told = |what: Mismatch, path: &[usize]| {
-        let actions: Vec<_> = path.iter().map(|&action| world.actions[action]).collect();
-        format!("{what}\nin the world of {} after {actions:?}", world.name)
-    };
-    driver.play_unchecked(&Program(world.begin.to_vec())).map_err(|what| told(what, &[]))?;
-    for place in 0..path.len() {
-        let first = path[place];
-        let model = &driver.state.model;
-        let mut possible = (first..).zip(&world.actions[first..]).map(|(action, step)| (action, step.operation(model)));
-        let Some((action, operation)) = possible.find_map(|(action, operation)| Some((action, operation?))) else {
-            return Ok(place);
-        };
-        path[place] = action;
-        driver.one(operation).map_err(|what| told(what, &path[..=place]))?;
-        if place + 1 == path.len() {
-            driver.check(operation == Operation::Collect).map_err(|what| told(what, path))?;
+    // A heap that differs may be broken: its drop would only hide how.
+    let mut heap = ManuallyDrop::new(Heap::with_config(setup.config()));
+    let mut taken = 0;
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let mut collect = Heap::collect;
+        let mut driver = Driver::new(&mut heap, &mut tables, setup, &mut collect);
+        driver.play_unchecked(&Program(world.begin.to_vec()))?;
+        play(world, driver, path, &mut taken)
+    }));
+    let difference = match played {
+        Ok(Ok(all)) => {
+            drop(ManuallyDrop::into_inner(heap));
+            return Ok(if all { path.len() } else { taken });
         }
+        Ok(Err(difference)) => difference,
+        Err(panic) => {
+            let message = panic.downcast_ref::<String>().cloned();
+            message.or_else(|| panic.downcast_ref().map(|&message: &&str| message.into())).unwrap_or_default()
+        }
+    };
+    let actions: Vec<_> = path[..path.len().min(taken + 1)].iter().map(|&action| world.actions[action]).collect();
+    Err(format!("{difference}\nin the world of {} after {actions:?}", world.name))
+}
+
+/// Says whether all actions of the path were taken; how many were is counted in `taken`.
+fn play(world: &World, mut driver: Driver<'_>, path: &mut [usize], taken: &mut usize) -> Result<bool, Mismatch> {
+    let length = path.len();
+    for place in path.iter_mut() {
+        let model = &driver.state.model;
+        let possible = (*place..).zip(&world.actions[*place..]);
+        let mut operations = possible.map(|(action, step)| (action, step.operation(model)));
+        let Some((action, operation)) = operations.find_map(|(action, operation)| Some((action, operation?))) else {
+            return Ok(false);
+        };
+        *place = action;
+        driver.one(operation)?;
+        if *taken + 1 == length {
+            driver.check(operation == Operation::Collect)?;
+        }
+        *taken += 1;
     }
-    driver.end().map_err(|what| told(what, path))?;
-    Ok(path.len())
+    driver.end().map(|()| true)
 }
 
 impl Action {
