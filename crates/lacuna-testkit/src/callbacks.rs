@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use lacuna::{Budget, Cleanup, Heap, Opaque, ShutdownOptions, Trace};
+use lacuna::{Budget, Cleanup, Heap, Notification, Opaque, Registered, ShutdownOptions, Trace};
 
-use crate::model::{Event, ObjectId, RegistrationId};
-use crate::objects::{Handle, Kind};
+use crate::compare;
+use crate::model::{Event, Mismatch, ObjectId, RegistrationId};
+use crate::objects::{Handle, Kind, Observer};
 use crate::operations::Behaviour;
 
 /// Objects that [`Behaviour::Allocate`] allocates.
@@ -22,17 +23,54 @@ pub(crate) struct Journal {
     /// Roots that callbacks kept.
     pub(crate) kept: RefCell<Vec<(Handle, ObjectId)>>,
     /// Cleanups that callbacks registered.
-    pub(crate) registered: RefCell<Vec<(Cleanup<Payload>, RegistrationId)>>,
+    pub(crate) registered: RefCell<Vec<(Callback, RegistrationId)>>,
+    /// The weak references, in the order of the model's, for callbacks to look at.
+    pub(crate) witnesses: RefCell<Vec<Witness>>,
+    /// Notifications that were told, by the id that they got.
+    pub(crate) told: RefCell<Vec<(Notification<Payload>, RegistrationId)>>,
+    /// Whether callbacks run that were not queued, so that their targets may live.
+    pub(crate) unqueued: Cell<bool>,
+    /// Whether a turn is open.
+    pub(crate) in_turn: Cell<bool>,
+    /// What a callback found wrong.
+    pub(crate) complaints: RefCell<Vec<Mismatch>>,
     /// Objects allocated so far.
     pub(crate) allocated: Cell<usize>,
     /// Registrations made so far.
     pub(crate) registrations: Cell<usize>,
 }
 
+/// A weak reference, and which others have to agree with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Witness {
+    pub(crate) observer: Observer,
+    pub(crate) target: ObjectId,
+    pub(crate) long: bool,
+    /// How often the target had been brought back when the reference was made.
+    pub(crate) revivals: u32,
+}
+
+/// The id of a cleanup or a notification.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callback {
+    Cleanup(Cleanup<Payload>),
+    Notification(Notification<Payload>),
+}
+
+/// What has died when a callback runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Death {
+    /// An object, so all weak references to it.
+    Object(ObjectId),
+    /// A weak reference.
+    Reference(usize),
+}
+
 /// What a callback gets.
 #[derive(Trace)]
 pub(crate) struct Payload {
     pub(crate) registration: RegistrationId,
+    pub(crate) death: Opaque<Death>,
     pub(crate) behaviour: Opaque<Behaviour>,
     pub(crate) held: Vec<Held>,
     pub(crate) journal: Opaque<Rc<Journal>>,
@@ -48,10 +86,23 @@ pub(crate) struct Held {
 /// A panic on purpose. Passed to `resume_unwind`, so that it is not printed.
 pub(crate) struct Deliberate;
 
+/// The function of every notification.
+pub(crate) fn told(heap: &mut Heap, id: Notification<Payload>, payload: Payload) {
+    payload.journal.told.borrow_mut().push((id, payload.registration));
+    if heap.is_pending(id) {
+        payload.journal.complaints.borrow_mut().push("a notification is pending while it is told".into());
+    }
+    callback(heap, payload);
+}
+
 /// The function of every cleanup.
 pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
-    let Payload { registration, behaviour, held, journal } = payload;
+    let Payload { registration, death, behaviour, held, journal } = payload;
     journal.note(Event::Ran(registration));
+    let died = if journal.unqueued.get() { Ok(()) } else { compare::death(heap, &journal, death.0) };
+    if let Err(complaint) = died.and_then(|()| compare::agreement(heap, &journal)) {
+        journal.complaints.borrow_mut().push(format!("in a callback, {complaint}"));
+    }
     match behaviour.0 {
         Behaviour::Nothing => {}
         Behaviour::Panic => std::panic::resume_unwind(Box::new(Deliberate)),
@@ -77,11 +128,67 @@ pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
         Behaviour::Keep => journal.kept.borrow_mut().extend(held.into_iter().map(|held| (held.root, held.id))),
         Behaviour::Register => {
             if let Some(target) = held.first() {
-                let payload = journal.payload(Behaviour::Nothing, Vec::new());
+                let payload = journal.payload(Death::Object(target.id), Behaviour::Nothing, Vec::new());
                 let cleanup = target.root.cleanup(heap, payload).expect("the payload holds nothing");
                 let id = journal.registrations.replace(journal.registrations.get() + 1);
-                journal.registered.borrow_mut().push((cleanup, id));
+                journal.registered.borrow_mut().push((Callback::Cleanup(cleanup), id));
             }
+        }
+    }
+}
+
+impl Callback {
+    pub(crate) fn is_pending(self, heap: &Heap) -> bool {
+        match self {
+            Self::Cleanup(id) => heap.is_pending(id),
+            Self::Notification(id) => heap.is_pending(id),
+        }
+    }
+
+    /// The registration that the payload names, if it is still there.
+    pub(crate) fn registration(self, heap: &Heap) -> Option<RegistrationId> {
+        fn peek<R: Registered<Payload = Payload>>(heap: &Heap, id: R) -> Option<RegistrationId> {
+            heap.peek(id).map(|payload| payload.registration)
+        }
+        match self {
+            Self::Cleanup(id) => peek(heap, id),
+            Self::Notification(id) => peek(heap, id),
+        }
+    }
+
+    pub(crate) fn cancel(self, heap: &mut Heap) -> Option<Payload> {
+        match self {
+            Self::Cleanup(id) => heap.cancel(id),
+            Self::Notification(id) => heap.cancel(id),
+        }
+    }
+
+    pub(crate) fn cancel_in(self, cx: &lacuna::Mutator<'_>) -> Option<Payload> {
+        match self {
+            Self::Cleanup(id) => cx.cancel(id),
+            Self::Notification(id) => cx.cancel(id),
+        }
+    }
+
+    pub(crate) fn run_now(self, heap: &mut Heap) -> bool {
+        match self {
+            Self::Cleanup(id) => heap.run_now(id),
+            Self::Notification(id) => heap.run_now(id),
+        }
+    }
+
+    pub(crate) fn set_at_shutdown(self, heap: &mut Heap, at_shutdown: bool) -> bool {
+        match self {
+            Self::Cleanup(id) => heap.set_at_shutdown(id, at_shutdown),
+            Self::Notification(id) => heap.set_at_shutdown(id, at_shutdown),
+        }
+    }
+
+    /// `None` for a notification, which has no external bytes.
+    pub(crate) fn set_external(self, heap: &mut Heap, bytes: usize) -> Option<bool> {
+        match self {
+            Self::Cleanup(id) => Some(heap.set_external(id, bytes)),
+            Self::Notification(_) => None,
         }
     }
 }
@@ -92,8 +199,14 @@ impl Journal {
     }
 
     /// The payload of the next registration.
-    pub(crate) fn payload(self: &Rc<Self>, behaviour: Behaviour, held: Vec<Held>) -> Payload {
+    pub(crate) fn payload(self: &Rc<Self>, death: Death, behaviour: Behaviour, held: Vec<Held>) -> Payload {
         let registration = self.registrations.get();
-        Payload { registration, behaviour: Opaque(behaviour), held, journal: Opaque(Rc::clone(self)) }
+        Payload {
+            registration,
+            death: Opaque(death),
+            behaviour: Opaque(behaviour),
+            held,
+            journal: Opaque(Rc::clone(self)),
+        }
     }
 }

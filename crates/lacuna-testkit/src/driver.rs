@@ -1,13 +1,15 @@
 //! Runs a program on a heap and on the model, side by side.
 
+use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use lacuna::{AutoDrain, Budget, Cleanup, Config, Guard, Heap, RegisterError, RegisterFailure, ShutdownOptions, Stats};
+use lacuna::{AutoDrain, Budget, Config, Guard, Heap, RegisterError, RegisterFailure, ShutdownOptions, Stats};
 
-use crate::callbacks::{Deliberate, Held, Journal, Payload};
+use crate::callbacks::{Callback, Death, Deliberate, Held, Journal, Payload, Witness};
 use crate::compare;
-use crate::model::{Event, Mismatch, Model, ObjectId, RegistrationId, State};
+use crate::model::{Class, Event, Mismatch, Model, ObjectId, Reference, RegistrationId, State};
 use crate::objects::{Handle, Kind, Observer};
 use crate::operations::{Behaviour, Operation, Program};
 use crate::scope;
@@ -32,8 +34,10 @@ impl Setup {
     pub const ZEAL: Self = Self { zeal: true, ..Self::DEFAULT };
     /// Collects now and then, and runs into a limit.
     pub const TIGHT: Self = Self { auto_drain: false, limit: Some(600 << 10), min_heap: 100 << 10, ..Self::DEFAULT };
+    /// Collects and drains only when it is asked to.
+    pub const QUIET: Self = Self { auto_drain: false, ..Self::DEFAULT };
 
-    fn config(self) -> Config {
+    pub(crate) fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };
         let config = Config::default().zeal(self.zeal).auto_drain(auto_drain);
         // Minor collections run when the program says so.
@@ -49,6 +53,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// The callbacks that ran, in order.
     pub ran: Vec<RegistrationId>,
+    /// Ephemerons that collections resolved and cleared.
+    pub ephemerons: [usize; 2],
     /// The objects whose `Drop` is noted, in the order in which they were dropped.
     pub dropped: Vec<ObjectId>,
 }
@@ -58,21 +64,40 @@ pub(crate) struct Tables {
     pub(crate) model: Model,
     /// The roots, in the order of the model's.
     pub(crate) roots: Vec<Handle>,
-    /// The weak references, in the order of the model's.
-    pub(crate) observers: Vec<Observer>,
-    pub(crate) cleanups: Vec<(Cleanup<Payload>, RegistrationId)>,
+    /// Cleanups and notifications.
+    pub(crate) callbacks: Vec<(Callback, RegistrationId)>,
     pub(crate) guards: Vec<(Guard, RegistrationId)>,
     pub(crate) journal: Rc<Journal>,
     /// Whether an allocation may fail.
     pub(crate) limited: bool,
+    /// Whether a collection may have had no memory to note keys with.
+    pub(crate) starved: bool,
+    pub(crate) ran: Vec<RegistrationId>,
 }
 
-struct Driver {
-    heap: Heap,
-    state: Tables,
+/// How [`Operation::Collect`] is done.
+pub(crate) type Collect<'a> = &'a mut dyn FnMut(&mut Heap);
+
+pub(crate) struct Driver<'a> {
+    heap: &'a mut Heap,
+    pub(crate) state: &'a mut Tables,
     setup: Setup,
-    ran: Vec<RegistrationId>,
+    collect: Collect<'a>,
+    /// Whether heap and model are compared after each step.
+    checks: bool,
 }
+
+/// How far a program got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// To its end, or that of a turn.
+    Open,
+    /// To a shutdown.
+    Closed,
+}
+
+/// Turns within turns, at most.
+const TURNS: usize = 4;
 
 /// Runs a program on a heap and on the model, and compares them after each step.
 ///
@@ -80,34 +105,40 @@ struct Driver {
 ///
 /// Says where they differ.
 pub fn run(program: &Program, setup: Setup) -> Result<Outcome, Mismatch> {
-    let mut driver = Driver::new(setup);
+    let mut tables = Tables::new(setup);
+    run_with(program, setup, &mut tables, &mut Heap::collect)
+}
+
+/// Like [`run`], with collections that may find no memory, wherever `collect` lets it end. Such a collection has to
+/// happen as any other, or not at all.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_starved(program: &Program, setup: Setup, mut collect: impl FnMut(&mut Heap)) -> Result<Outcome, Mismatch> {
+    let mut tables = Tables { starved: true, ..Tables::new(setup) };
+    run_with(program, setup, &mut tables, &mut collect)
+}
+
+fn run_with(program: &Program, setup: Setup, state: &mut Tables, collect: Collect<'_>) -> Result<Outcome, Mismatch> {
+    // A heap that differs may be broken: its drop would only hide how.
+    let mut heap = ManuallyDrop::new(Heap::with_config(setup.config()));
     let mut position = 0;
-    while position < program.0.len() {
-        let operation = program.0[position];
-        let mut length = 1;
-        let step = match operation {
-            Operation::Enter => {
-                let rest = &program.0[position + 1..];
-                length += rest.iter().position(|op| !op.is_of_scope() || *op == Operation::Exit).unwrap_or(rest.len());
-                driver.scope(&rest[..length - 1])
-            }
-            Operation::Shutdown(budget) => {
-                let stats = driver.heap.stats();
-                let result = driver.shut_down(budget);
-                return result.and_then(|()| driver.end(stats)).map_err(|what| at(program, position, &what));
-            }
-            // It would be garbage at once.
-            Operation::Allocate(..) => driver.scope(&[operation, Operation::Root(0)]),
-            operation if operation.needs_scope() => driver.scope(&[operation]),
-            operation => driver.step(operation),
-        };
-        let collected = operation == Operation::Collect;
-        step.and_then(|()| compare::check(&driver.heap, &driver.state, collected))
-            .map_err(|what| at(program, position, &what))?;
-        position += length;
-    }
-    let stats = driver.heap.stats();
-    driver.end(stats).map_err(|what| at(program, position, &what))
+    let mut driver = Driver::new(&mut heap, state, setup, collect);
+    let progress = driver.play(program, &mut position).map_err(|what| at(program, position, &what))?;
+    let stats = (progress == Progress::Open).then(|| heap.stats());
+    end(ManuallyDrop::into_inner(heap), state, stats).map_err(|what| at(program, position, &what))
+}
+
+/// Drops the heap, then the roots.
+fn end(heap: Heap, state: &mut Tables, stats: Option<Stats>) -> Result<Outcome, Mismatch> {
+    let stats = stats.unwrap_or_else(|| heap.stats());
+    drop(heap);
+    state.model.close();
+    compare::check_dropped(state, true)?;
+    drop(std::mem::take(&mut state.roots));
+    let dropped = state.journal.dropped.take();
+    Ok(Outcome { stats, ran: std::mem::take(&mut state.ran), ephemerons: state.model.ephemerons, dropped })
 }
 
 fn at(program: &Program, position: usize, what: &str) -> Mismatch {
@@ -124,18 +155,105 @@ fn is_due(stats: &Stats) -> bool {
     stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes
 }
 
-impl Driver {
-    fn new(setup: Setup) -> Self {
-        let state = Tables {
+impl Tables {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
             model: Model::default(),
             roots: Vec::new(),
-            observers: Vec::new(),
-            cleanups: Vec::new(),
+            callbacks: Vec::new(),
             guards: Vec::new(),
             journal: Rc::default(),
             limited: setup.limit.is_some(),
-        };
-        Self { heap: Heap::with_config(setup.config()), state, setup, ran: Vec::new() }
+            starved: false,
+            ran: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(heap: &'a mut Heap, state: &'a mut Tables, setup: Setup, collect: Collect<'a>) -> Self {
+        Self { heap, state, setup, collect, checks: true }
+    }
+
+    /// Plays a program without turns and shutdown, and compares nothing.
+    pub(crate) fn play_unchecked(&mut self, program: &Program) -> Result<(), Mismatch> {
+        self.checks = false;
+        self.play(program, &mut 0)?;
+        self.checks = true;
+        Ok(())
+    }
+
+    /// Compares the heap with the model. `collected`: all dead values were just dropped.
+    pub(crate) fn check(&self, collected: bool) -> Result<(), Mismatch> {
+        compare::check(self.heap, self.state, collected)
+    }
+
+    /// Drops the roots, and compares what is dropped with them.
+    pub(crate) fn end(self) -> Result<(), Mismatch> {
+        self.state.roots.clear();
+        self.heap.collect();
+        self.state.model.roots.clear();
+        self.state.model.collect();
+        compare::check_dropped(self.state, true)
+    }
+
+    /// Plays a program from a position on, until the turn ends in which it is.
+    fn play(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
+        while let Some(&operation) = program.0.get(*position) {
+            let mut length = 1;
+            match operation {
+                Operation::Enter => {
+                    let rest = &program.0[*position + 1..];
+                    let is_end = |op: &Operation| !op.is_of_scope() || *op == Operation::Exit;
+                    length += rest.iter().position(is_end).unwrap_or(rest.len());
+                    self.scope(&rest[..length - 1])?;
+                }
+                Operation::Shutdown(budget) => {
+                    self.shut_down(budget)?;
+                    return Ok(Progress::Closed);
+                }
+                Operation::Turn if self.state.model.turns.len() < TURNS => {
+                    *position += 1;
+                    if self.turn(program, position)? == Progress::Closed {
+                        return Ok(Progress::Closed);
+                    }
+                    length = 0;
+                }
+                Operation::EndTurn if !self.state.model.turns.is_empty() => {
+                    *position += 1;
+                    return Ok(Progress::Open);
+                }
+                operation => self.one(operation)?,
+            }
+            if self.checks {
+                self.check(operation == Operation::Collect)?;
+            }
+            *position += length;
+        }
+        Ok(Progress::Open)
+    }
+
+    /// Does one operation, in a scope of its own if it needs one.
+    pub(crate) fn one(&mut self, operation: Operation) -> Result<(), Mismatch> {
+        match operation {
+            // It would be garbage at once.
+            operation if operation.finds() => self.scope(&[operation, Operation::Root(0)]),
+            operation if operation.needs_scope() => self.scope(&[operation]),
+            operation => self.step(operation),
+        }
+    }
+
+    fn turn(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
+        let Self { heap, state, setup, collect, checks } = self;
+        state.model.turns.push(BTreeSet::new());
+        state.journal.in_turn.set(true);
+        let progress = heap.turn(|heap| {
+            let mut driver = Driver { heap, state, setup: *setup, collect: &mut **collect, checks: *checks };
+            driver.play(program, position)
+        });
+        self.state.model.turns.pop();
+        self.state.journal.in_turn.set(!self.state.model.turns.is_empty());
+        progress
     }
 
     /// Plays operations in one scope.
@@ -153,11 +271,11 @@ impl Driver {
 
     /// What callbacks did since the last call. Takes over what they made.
     fn events(&mut self) -> std::vec::IntoIter<Event> {
-        let journal = &self.state.journal;
+        let Tables { journal, roots, callbacks, ran, .. } = &mut *self.state;
         let events = journal.events.take();
-        self.state.roots.extend(journal.kept.take().into_iter().map(|(root, _)| root));
-        self.state.cleanups.extend(journal.registered.take());
-        self.ran.extend(events.iter().filter_map(|event| match event {
+        roots.extend(journal.kept.take().into_iter().map(|(root, _)| root));
+        callbacks.extend(journal.registered.take());
+        ran.extend(events.iter().filter_map(|event| match event {
             Event::Ran(id) => Some(*id),
             Event::Used(_) => None,
         }));
@@ -171,7 +289,7 @@ impl Driver {
         if due || self.setup.zeal {
             model.collect();
         }
-        let waiting = model.cleanups.len();
+        let waiting = model.callbacks.len();
         if self.setup.auto_drain && waiting > 0 {
             model.drain((waiting / 8).max(16), usize::MAX, &mut events)?;
         }
@@ -187,8 +305,7 @@ impl Driver {
             Operation::Downgrade(root, long) => {
                 if let Some((root, target)) = state.root(root) {
                     let observer = root.observe(heap, long);
-                    state.observers.push(observer);
-                    state.model.observe(target, long);
+                    state.observed(observer, target, long);
                 }
             }
             Operation::Upgrade(weak) => {
@@ -196,15 +313,37 @@ impl Driver {
                     let root = observer.upgrade(heap);
                     expect_same("a weak reference lives", root.is_some(), !reference.dead)?;
                     state.roots.extend(root);
-                    state.model.roots.extend((!reference.dead).then_some(reference.target));
+                    if !reference.dead {
+                        state.model.roots.push(reference.target);
+                        state.model.keep(reference.target);
+                    }
                 }
             }
             Operation::Cleanup(root, behaviour, held) => {
                 if let Some((root, target)) = state.root(root) {
                     let root = root.clone();
-                    let (payload, held) = state.payload(behaviour, held);
+                    let (payload, held) = state.payload(Death::Object(target), behaviour, held);
                     let result = root.cleanup(heap, payload);
-                    return state.registered_cleanup(target, behaviour, held, result);
+                    let result = result.map(Callback::Cleanup);
+                    return state.registered(target, Class::Cleanup(behaviour), held, result);
+                }
+            }
+            Operation::Notify(weak, behaviour, owner, held) => {
+                if let Some((observer, reference)) = state.observer(weak)
+                    && !reference.long
+                {
+                    let index = weak % state.model.references.len();
+                    let (owner, owner_id) = owner.and_then(|owner| state.root(owner)).unzip();
+                    let owner = owner.cloned();
+                    let (payload, held) = state.payload(Death::Reference(index), behaviour, held);
+                    let result =
+                        observer.notify(heap, owner.as_ref(), payload).ok_or("the reference is a short one")?;
+                    let result = result.map(Callback::Notification);
+                    if reference.dead {
+                        let refused = result.err().map(|error| error.reason());
+                        return expect_same("a notification of a death past", refused, Some(RegisterFailure::Dead));
+                    }
+                    return state.registered(reference.target, Class::Notification(behaviour, owner_id), held, result);
                 }
             }
             Operation::Guard(root) => {
@@ -213,24 +352,26 @@ impl Driver {
                     return state.registered_guard(target, result);
                 }
             }
-            Operation::Cancel(cleanup) => {
-                if let Some(&(cleanup, id)) = pick(&state.cleanups, cleanup) {
-                    expect_same("a cleanup is pending", heap.is_pending(cleanup), state.is_pending(id))?;
-                    let payload = heap.cancel(cleanup);
+            Operation::Cancel(callback) => {
+                if let Some(&(callback, id)) = pick(&state.callbacks, callback) {
+                    let payload = callback.cancel(heap);
                     return state.cancelled(id, payload);
                 }
             }
-            Operation::RunNow(cleanup) => return self.run_now(cleanup),
-            Operation::AtShutdown(cleanup, at_shutdown) => {
-                if let Some(&(cleanup, id)) = pick(&state.cleanups, cleanup) {
-                    expect_same("set_at_shutdown", heap.set_at_shutdown(cleanup, at_shutdown), state.is_pending(id))?;
+            Operation::RunNow(callback) => return self.run_now(callback),
+            Operation::AtShutdown(callback, at_shutdown) => {
+                if let Some(&(callback, id)) = pick(&state.callbacks, callback) {
+                    let set = callback.set_at_shutdown(heap, at_shutdown);
+                    expect_same("set_at_shutdown", set, state.is_pending(id))?;
                     state.model.registrations[id].at_shutdown = at_shutdown;
                 }
             }
-            Operation::External(cleanup, bytes) => {
-                if let Some(&(cleanup, id)) = pick(&state.cleanups, cleanup) {
+            Operation::External(callback, bytes) => {
+                if let Some(&(callback, id)) = pick(&state.callbacks, callback)
+                    && let Some(set) = callback.set_external(heap, bytes)
+                {
                     let pending = state.is_pending(id);
-                    expect_same("set_external", heap.set_external(cleanup, bytes), pending)?;
+                    expect_same("set_external", set, pending)?;
                     if pending {
                         let model = &mut state.model;
                         let before = std::mem::replace(&mut model.registrations[id].external, bytes);
@@ -246,8 +387,14 @@ impl Driver {
             Operation::NextGuarded => return self.next_guarded(),
             Operation::Drain(callbacks, batches) => return self.drain(callbacks, batches),
             Operation::Collect => {
-                heap.collect();
-                state.model.collect();
+                (self.collect)(heap);
+                let happened = heap.stats().collections > state.model.collections;
+                // Without the least that marking needs nothing happens; the first that does keeps it.
+                let may_fail = state.starved && state.model.collections == 0;
+                expect_same("a collection happens", happened || may_fail, true)?;
+                if happened {
+                    state.model.collect();
+                }
             }
             Operation::CollectMinor => {
                 heap.collect_minor();
@@ -274,6 +421,13 @@ impl Driver {
             | Operation::Link(..)
             | Operation::Unlink(..)
             | Operation::Root(_)
+            | Operation::Insert(..)
+            | Operation::Remove(..)
+            | Operation::LookUp(..)
+            | Operation::Iterate(..)
+            | Operation::Tidy(..)
+            | Operation::Turn
+            | Operation::EndTurn
             | Operation::Shutdown(_) => {}
         }
         Ok(())
@@ -284,7 +438,7 @@ impl Driver {
         // Callbacks that run at the safepoint may allocate, too.
         let id = self.state.model.reserve();
         self.state.journal.allocated.set(id + 1);
-        let root = Handle::allocate(&mut self.heap, kind, id, &self.state.journal);
+        let root = Handle::allocate(self.heap, kind, id, &self.state.journal);
         self.safepoint(due)?;
         let collections = self.heap.stats().collections;
         while self.state.limited && self.state.model.collections < collections {
@@ -299,14 +453,16 @@ impl Driver {
         Ok(())
     }
 
-    fn run_now(&mut self, cleanup: usize) -> Result<(), Mismatch> {
-        let Some(&(cleanup, id)) = pick(&self.state.cleanups, cleanup) else { return Ok(()) };
+    fn run_now(&mut self, callback: usize) -> Result<(), Mismatch> {
+        let Some(&(callback, id)) = pick(&self.state.callbacks, callback) else { return Ok(()) };
         let pending = self.state.is_pending(id);
-        match catch_unwind(AssertUnwindSafe(|| self.heap.run_now(cleanup))) {
+        self.state.journal.unqueued.set(true);
+        match catch_unwind(AssertUnwindSafe(|| callback.run_now(self.heap))) {
             Ok(ran) => expect_same("run_now", ran, pending)?,
             Err(panic) if panic.is::<Deliberate>() => {}
             Err(panic) => resume_unwind(panic),
         }
+        self.state.journal.unqueued.set(false);
         let mut events = self.events();
         if pending {
             self.state.model.take(id);
@@ -337,14 +493,15 @@ impl Driver {
         let drained = model.drain(callbacks, batches, &mut events)?;
         expect_same("callbacks that ran", report.ran, drained.ran)?;
         expect_same("callbacks that panicked", report.panicked, drained.panicked)?;
-        expect_same("callbacks left", report.left, model.cleanups.len())?;
-        let oldest = model.cleanups.front().map(|&id| model.registrations[id].queued_in);
+        expect_same("callbacks left", report.left, model.callbacks.len())?;
+        let oldest = model.callbacks.front().map(|&id| model.registrations[id].queued_in);
         let age = oldest.map_or(0, |cycle| model.collections - cycle - 1);
         expect_same("the age of the oldest callback", report.oldest_age_in_cycles, age)?;
         expect_same("what callbacks did", events.next(), None)
     }
 
     fn shut_down(&mut self, budget: usize) -> Result<(), Mismatch> {
+        self.state.journal.unqueued.set(true);
         let options = ShutdownOptions::default().budget(Budget::unlimited().callbacks(budget));
         let report = self.heap.shutdown(options).map_err(|busy| busy.to_string())?;
         let mut events = self.events();
@@ -361,18 +518,7 @@ impl Driver {
         expect_same("what callbacks did", events.next(), None)?;
         expect_same("a shutdown was cut short", report.truncated, false)?;
         model.close();
-        compare::check_closed(&mut self.heap, &self.state)
-    }
-
-    /// Drops the heap, then the roots.
-    fn end(self, stats: Stats) -> Result<Outcome, Mismatch> {
-        let Self { heap, mut state, ran, .. } = self;
-        drop(heap);
-        state.model.close();
-        compare::check_dropped(&state, true)?;
-        drop(std::mem::take(&mut state.roots));
-        let dropped = state.journal.dropped.take();
-        Ok(Outcome { stats, ran, dropped })
+        compare::check_closed(self.heap, self.state)
     }
 }
 
@@ -386,11 +532,18 @@ impl Tables {
         Some((pick(&self.roots, index)?, *pick(&self.model.roots, index)?))
     }
 
-    pub(crate) fn observer(&self, index: usize) -> Option<(Observer, crate::model::Reference)> {
-        Some((*pick(&self.observers, index)?, *pick(&self.model.references, index)?))
+    pub(crate) fn observer(&self, index: usize) -> Option<(Observer, Reference)> {
+        Some((pick(&self.journal.witnesses.borrow(), index)?.observer, *pick(&self.model.references, index)?))
     }
 
-    fn is_pending(&self, id: RegistrationId) -> bool {
+    /// Notes a new weak reference.
+    pub(crate) fn observed(&mut self, observer: Observer, target: ObjectId, long: bool) {
+        self.model.observe(target, long);
+        let revivals = self.model.object(target).revivals;
+        self.journal.witnesses.borrow_mut().push(Witness { observer, target, long, revivals });
+    }
+
+    pub(crate) fn is_pending(&self, id: RegistrationId) -> bool {
         self.model.registrations[id].state != State::Done
     }
 
@@ -409,24 +562,24 @@ impl Tables {
     }
 
     /// The payload of a new cleanup, and what it holds.
-    pub(crate) fn payload(&self, behaviour: Behaviour, held: Option<usize>) -> (Payload, Vec<ObjectId>) {
+    pub(crate) fn payload(&self, death: Death, behaviour: Behaviour, held: Option<usize>) -> (Payload, Vec<ObjectId>) {
         let held = held.and_then(|index| self.root(index));
         let held_ids = held.iter().map(|&(_, id)| id).collect();
         let held = held.into_iter().map(|(root, id)| Held { root: root.clone(), id }).collect();
-        (self.journal.payload(behaviour, held), held_ids)
+        (self.journal.payload(death, behaviour, held), held_ids)
     }
 
-    pub(crate) fn registered_cleanup(
+    pub(crate) fn registered(
         &mut self,
         target: ObjectId,
-        behaviour: Behaviour,
+        class: Class,
         held: Vec<ObjectId>,
-        result: Result<Cleanup<Payload>, RegisterError<Payload>>,
+        result: Result<Callback, RegisterError<Payload>>,
     ) -> Result<(), Mismatch> {
-        let accepted = self.model.register(target, Some(behaviour), held);
+        let accepted = self.model.register(target, class, held);
         match result {
-            Ok(cleanup) if accepted => {
-                self.cleanups.push((cleanup, self.registered()));
+            Ok(callback) if accepted => {
+                self.callbacks.push((callback, self.count_registration()));
                 Ok(())
             }
             Err(error) if !accepted && error.reason() == RegisterFailure::SelfRetention => Ok(()),
@@ -441,12 +594,12 @@ impl Tables {
         result: Result<Guard, RegisterError<()>>,
     ) -> Result<(), Mismatch> {
         let guard = result.map_err(|error| error.to_string())?;
-        self.model.register(target, None, Vec::new());
-        self.guards.push((guard, self.registered()));
+        self.model.register(target, Class::Guardian, Vec::new());
+        self.guards.push((guard, self.count_registration()));
         Ok(())
     }
 
-    fn registered(&self) -> RegistrationId {
+    fn count_registration(&self) -> RegistrationId {
         self.journal.registrations.replace(self.journal.registrations.get() + 1)
     }
 

@@ -16,11 +16,12 @@
 mod callbacks;
 mod compare;
 mod driver;
+pub mod explore;
 pub mod model;
 mod objects;
 mod operations;
 mod scope;
 
-pub use driver::{Outcome, Setup, run};
+pub use driver::{Outcome, Setup, run, run_starved};
 pub use objects::Kind;
 pub use operations::{Behaviour, Operation, Program};

@@ -23,12 +23,23 @@ pub struct Object {
     pub length: usize,
     /// What its fields lead to.
     pub edges: Vec<Option<ObjectId>>,
-    /// Whether it is, or was, observed by a weak reference or a registration.
+    /// The entries of a table of ephemerons, in order.
+    pub entries: Vec<Entry>,
+    /// Whether it is, or was, observed by a weak reference, a registration or an ephemeron.
     pub observed: bool,
     /// How often a guardian brought it back.
     pub revivals: u32,
     /// Whether a collection has seen it. Minor collections take such objects for alive.
     pub old: bool,
+}
+
+/// An ephemeron.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The keys, as many as its table wants.
+    pub keys: Vec<ObjectId>,
+    /// The value, which is the object or its number.
+    pub value: ObjectId,
 }
 
 /// A weak reference.
@@ -55,13 +66,24 @@ pub enum State {
     Done,
 }
 
-/// A cleanup or a guardian.
+/// What is to be done when the target of a registration is unreachable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// A callback is run when it is dead.
+    Cleanup(Behaviour),
+    /// It is handed back.
+    Guardian,
+    /// A callback is run, unless the owner is unreachable.
+    Notification(Behaviour, Option<ObjectId>),
+}
+
+/// A cleanup, a guardian or a notification.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// What it was registered on.
     pub target: ObjectId,
-    /// What a cleanup does; `None` for a guardian.
-    pub behaviour: Option<Behaviour>,
+    /// What it is.
+    pub class: Class,
     /// The objects whose roots are in the payload.
     pub held: Vec<ObjectId>,
     /// Where it is in its life.
@@ -95,6 +117,23 @@ pub struct Drained {
     pub panicked: usize,
 }
 
+/// What a collection did, as far as it is the same whoever does it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Cycle {
+    /// Entries of the tables that were reached.
+    pub entries: usize,
+    /// Those of which all keys are alive, in tables whose values are objects.
+    pub resolved: usize,
+    /// Those of which a key is dead.
+    pub cleared: usize,
+    /// How often entries may be looked at.
+    pub examined: usize,
+    /// Cleanups, guardians and notifications queued.
+    pub queued: [usize; 3],
+    /// Notifications whose owner is unreachable.
+    pub silenced: usize,
+}
+
 /// A difference between the model and the heap.
 pub type Mismatch = String;
 
@@ -111,12 +150,14 @@ pub struct Model {
     pub references: Vec<Reference>,
     /// All registrations that were ever made.
     pub registrations: Vec<Registration>,
-    /// Queued cleanups, the next to run first.
-    pub cleanups: VecDeque<RegistrationId>,
+    /// Queued cleanups and notifications, the next to run first.
+    pub callbacks: VecDeque<RegistrationId>,
     /// Queued guardians, the next to hand out first.
     pub guardians: VecDeque<RegistrationId>,
     /// What the payloads of running callbacks hold.
     running: Vec<Vec<ObjectId>>,
+    /// What each open turn keeps alive, the outermost first.
+    pub(crate) turns: Vec<BTreeSet<ObjectId>>,
     /// Dead objects whose `Drop` is noted.
     pub to_drop: BTreeSet<ObjectId>,
     /// Bytes outside the heap.
@@ -131,6 +172,16 @@ pub struct Model {
     pub panics: u64,
     /// Registrations cancelled so far.
     pub cancelled: u64,
+    /// Notifications silenced so far.
+    pub silenced: u64,
+    /// Collections that queued a callback so far.
+    pub batches: u64,
+    /// Callbacks queued so far.
+    pub callbacks_queued: u64,
+    /// Ephemerons resolved and cleared so far.
+    pub ephemerons: [usize; 2],
+    /// The last collection.
+    pub last: Cycle,
 }
 
 impl Model {
@@ -142,7 +193,8 @@ impl Model {
 
     /// Adds an object.
     pub(crate) fn insert(&mut self, id: ObjectId, kind: Kind, length: usize, edges: Vec<Option<ObjectId>>) {
-        self.objects.insert(id, Object { kind, length, edges, observed: false, revivals: 0, old: false });
+        let entries = Vec::new();
+        self.objects.insert(id, Object { kind, length, edges, entries, observed: false, revivals: 0, old: false });
     }
 
     /// An object that is used, so is alive.
@@ -152,7 +204,7 @@ impl Model {
 
     /// Changes a field: of a bag, adds an edge or takes the last away.
     pub(crate) fn set(&mut self, id: ObjectId, field: usize, target: Option<ObjectId>) {
-        let object = self.objects.get_mut(&id).expect("the program uses objects that are alive only");
+        let object = self.object_mut(id);
         match (object.kind, target) {
             (Kind::Bag, Some(target)) => object.edges.push(Some(target)),
             (Kind::Bag, None) => drop(object.edges.pop()),
@@ -160,13 +212,60 @@ impl Model {
         }
     }
 
-    /// Everything that the given objects lead to, themselves included.
+    /// An object that is changed, so is alive.
+    fn object_mut(&mut self, id: ObjectId) -> &mut Object {
+        self.objects.get_mut(&id).expect("the program uses objects that are alive only")
+    }
+
+    /// What a table has for keys, of which it uses as many as it has.
+    pub(crate) fn look_up(&self, table: ObjectId, keys: [ObjectId; 2]) -> Option<ObjectId> {
+        let table = self.object(table);
+        let keys = &keys[..table.kind.keys()?];
+        Some(table.entries.iter().find(|entry| entry.keys == keys)?.value)
+    }
+
+    /// Puts an entry into a table.
+    pub(crate) fn put(&mut self, table: ObjectId, keys: [ObjectId; 2], value: ObjectId) {
+        let Object { kind, entries, .. } = self.object_mut(table);
+        let keys = keys[..kind.keys().unwrap_or(0)].to_vec();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.keys == keys) {
+            entry.value = value;
+            return;
+        }
+        // Nothing waits for the keys of entries whose values lead nowhere.
+        let waits = kind.has_values();
+        entries.push(Entry { keys: keys.clone(), value });
+        for key in keys {
+            self.object_mut(key).observed |= waits;
+        }
+    }
+
+    /// Takes an entry out of a table.
+    pub(crate) fn take_out(&mut self, table: ObjectId, keys: [ObjectId; 2]) {
+        let Object { kind, entries, .. } = self.object_mut(table);
+        let keys = &keys[..kind.keys().unwrap_or(0)];
+        entries.retain(|entry| entry.keys != keys);
+    }
+
+    /// Takes all entries out of a table.
+    pub(crate) fn clear(&mut self, table: ObjectId) {
+        self.object_mut(table).entries.clear();
+    }
+
+    /// Everything that the given objects lead to, themselves included: by edges, and by ephemerons of which the table
+    /// and all keys are reached (rule 8).
     pub fn closure(&self, from: impl IntoIterator<Item = ObjectId>) -> BTreeSet<ObjectId> {
         let mut reached: BTreeSet<ObjectId> = from.into_iter().collect();
         loop {
             let before = reached.len();
             for id in reached.clone() {
-                reached.extend(self.object(id).edges.iter().flatten());
+                let object = self.object(id);
+                reached.extend(object.edges.iter().flatten());
+                if object.kind.has_values() {
+                    let live = object.entries.iter().filter(|entry| entry.keys.iter().all(|key| reached.contains(key)));
+                    let values: Vec<_> = live.map(|entry| entry.value).collect();
+                    reached.extend(values);
+                }
             }
             if reached.len() == before {
                 return reached;
@@ -174,12 +273,30 @@ impl Model {
         }
     }
 
-    /// What keeps objects alive by itself: roots, those in payloads too, and guardians that wait.
+    /// Edges among objects: those of fields, and values of ephemerons whose keys are among them.
+    pub fn edge_count(&self, among: &BTreeSet<ObjectId>) -> usize {
+        let edges = |id: &ObjectId| {
+            let object = self.object(*id);
+            let live = |entry: &&Entry| object.kind.has_values() && entry.keys.iter().all(|key| among.contains(key));
+            object.edges.iter().flatten().count() + object.entries.iter().filter(live).count()
+        };
+        among.iter().map(edges).sum()
+    }
+
+    /// What keeps objects alive by itself: roots, those in payloads too, guardians that wait, and turns.
     pub fn anchors(&self) -> Vec<ObjectId> {
         let held = self.registrations.iter().filter(|r| r.state != State::Done).flat_map(|r| &r.held);
         let guarded = self.guardians.iter().map(|&id| &self.registrations[id].target);
         let running = self.running.iter().flatten();
-        self.roots.iter().chain(held).chain(guarded).chain(running).copied().collect()
+        let kept = self.turns.iter().flatten();
+        self.roots.iter().chain(held).chain(guarded).chain(running).chain(kept).copied().collect()
+    }
+
+    /// A weak reference was made or upgraded.
+    pub(crate) fn keep(&mut self, id: ObjectId) {
+        if let Some(turn) = self.turns.last_mut() {
+            turn.insert(id);
+        }
     }
 
     /// Roots that exist: those of the program and those in payloads.
@@ -193,78 +310,131 @@ impl Model {
         self.objects.values().filter(|object| object.observed).count()
     }
 
+    /// Queued notifications.
+    pub fn queued_notifications(&self) -> usize {
+        let is_notification = |&&id: &&RegistrationId| matches!(self.registrations[id].class, Class::Notification(..));
+        self.callbacks.iter().filter(is_notification).count()
+    }
+
+    /// Whether a guardian waits for an object to become unreachable.
+    pub(crate) fn is_guarded(&self, id: ObjectId) -> bool {
+        let guards = |r: &Registration| r.target == id && r.class == Class::Guardian && r.state == State::Armed;
+        self.registrations.iter().any(guards)
+    }
+
     /// Registrations that wait for their target to become unreachable.
     pub fn armed(&self) -> usize {
         self.registrations.iter().filter(|r| r.state == State::Armed).count()
     }
 
-    /// A collection (rules 1, 5, 7, 10, 11 and 12).
+    /// A collection (rules 1, 5, 7, 8, 10, 11, 12 and 14).
     pub(crate) fn collect(&mut self) {
         self.objects.values_mut().for_each(|object| object.old = false);
         self.collect_minor();
     }
 
-    /// Collects what is not old.
+    /// Collects what is not old: old objects count as alive.
     pub(crate) fn collect_minor(&mut self) {
         let old: Vec<_> = self.objects.iter().filter(|(_, object)| object.old).map(|(&id, _)| id).collect();
         let anchors = |model: &Self| model.anchors().into_iter().chain(old.iter().copied()).collect::<Vec<_>>();
-        let live = self.closure(anchors(self));
-        // Guardians first, all of them before any of their objects counts as alive.
-        let condemned =
-            |r: &Registration, live: &BTreeSet<ObjectId>| r.state == State::Armed && !live.contains(&r.target);
-        let ids = (0..self.registrations.len()).rev();
-        let guardians: Vec<_> = ids
-            .clone()
-            .filter(|&id| self.registrations[id].behaviour.is_none() && condemned(&self.registrations[id], &live))
-            .collect();
-        for reference in self.references.iter_mut().filter(|r| !r.long && !live.contains(&r.target)) {
+        let reached = self.closure(anchors(self));
+        let armed = |this: &Self, matches: &dyn Fn(&Registration) -> bool| -> Vec<RegistrationId> {
+            let ids = (0..this.registrations.len()).rev();
+            ids.filter(|&id| this.registrations[id].state == State::Armed && matches(&this.registrations[id])).collect()
+        };
+        let unreachable = |id: ObjectId| !reached.contains(&id);
+        // Who is unreachable is told nothing, of whatever.
+        let silenced = armed(self, &|r| matches!(r.class, Class::Notification(_, Some(owner)) if unreachable(owner)));
+        // Guardians, all of them before any of their objects counts as alive.
+        let guardians = armed(self, &|r| r.class == Class::Guardian && unreachable(r.target));
+        let is_told = |r: &Registration| match r.class {
+            Class::Notification(_, owner) => unreachable(r.target) && !owner.is_some_and(unreachable),
+            _ => false,
+        };
+        let notifications = armed(self, &is_told);
+        for reference in self.references.iter_mut().filter(|r| !r.long && unreachable(r.target)) {
             reference.dead = true;
         }
-        for (id, object) in &mut self.objects {
-            object.revivals += u32::from(!live.contains(id));
+        for (&id, object) in &mut self.objects {
+            object.revivals += u32::from(unreachable(id));
         }
-        for &id in &guardians {
-            self.registrations[id].state = State::Queued;
-            self.registrations[id].queued_in = self.collections;
-        }
-        self.guardians.extend(guardians);
+        self.queue(&guardians);
+        self.guardians.extend(&guardians);
         // What the guardians hand back lives on; the rest is dead.
         let live = self.closure(anchors(self));
         for reference in self.references.iter_mut().filter(|r| !live.contains(&r.target)) {
             reference.dead = true;
         }
-        let cleanups: Vec<_> = ids.filter(|&id| condemned(&self.registrations[id], &live)).collect();
+        let is_last = |r: &Registration| matches!(r.class, Class::Cleanup(_)) && !live.contains(&r.target);
+        let cleanups = armed(self, &is_last);
         for &id in &cleanups {
-            let registration = &mut self.registrations[id];
-            registration.state = State::Queued;
-            registration.queued_in = self.collections;
-            self.external = self.external.saturating_sub(std::mem::take(&mut registration.external));
+            let external = std::mem::take(&mut self.registrations[id].external);
+            self.external = self.external.saturating_sub(external);
         }
-        self.cleanups.extend(cleanups);
+        for &id in &silenced {
+            self.registrations[id].state = State::Done;
+            self.registrations[id].held.clear();
+        }
+        self.queue(&cleanups);
+        self.queue(&notifications);
+        self.callbacks.extend(cleanups.iter().chain(&notifications));
+        let queued = [cleanups, guardians, notifications].map(|queued| queued.len());
+        self.bury(&live, Cycle { queued, silenced: silenced.len(), ..Cycle::default() });
+    }
+
+    fn queue(&mut self, ids: &[RegistrationId]) {
+        for &id in ids {
+            self.registrations[id].state = State::Queued;
+            self.registrations[id].queued_in = self.collections;
+        }
+    }
+
+    /// Removes what is not alive, ephemerons too, and counts.
+    fn bury(&mut self, live: &BTreeSet<ObjectId>, mut cycle: Cycle) {
         let dropped = self.objects.iter().filter(|(id, object)| !live.contains(id) && object.kind.is_dropped());
         self.to_drop.extend(dropped.map(|(&id, _)| id));
         self.objects.retain(|id, _| live.contains(id));
+        for Object { kind, entries, .. } in self.objects.values_mut() {
+            let before = entries.len();
+            entries.retain(|entry| entry.keys.iter().all(|key| live.contains(key)));
+            cycle.entries += before;
+            cycle.cleared += before - entries.len();
+            cycle.resolved += if kind.has_values() { entries.len() } else { 0 };
+            cycle.examined += before * (1 + kind.keys().unwrap_or(0));
+        }
         self.objects.values_mut().for_each(|object| object.old = true);
         self.collections += 1;
         self.survivors = self.objects.len();
+        let callbacks = (cycle.queued[0] + cycle.queued[2]) as u64;
+        self.callbacks_queued += callbacks;
+        self.batches += u64::from(callbacks > 0);
+        self.silenced += cycle.silenced as u64;
+        self.ephemerons[0] += cycle.resolved;
+        self.ephemerons[1] += cycle.cleared;
+        self.last = cycle;
     }
 
     /// Makes a weak reference.
     pub(crate) fn observe(&mut self, target: ObjectId, long: bool) {
-        let object = self.objects.get_mut(&target).expect("the program uses objects that are alive only");
+        let object = self.object_mut(target);
         object.observed = true;
-        self.references.push(Reference { target, long, dead: false, revivals: object.revivals });
+        let revivals = object.revivals;
+        self.references.push(Reference { target, long, dead: false, revivals });
+        self.keep(target);
     }
 
-    /// Registers a cleanup or a guardian; `false` if the payload holds the target.
-    pub(crate) fn register(&mut self, target: ObjectId, behaviour: Option<Behaviour>, held: Vec<ObjectId>) -> bool {
+    /// Registers something on an object; `false` if the payload holds it.
+    pub(crate) fn register(&mut self, target: ObjectId, class: Class, held: Vec<ObjectId>) -> bool {
         if held.contains(&target) {
             return false;
         }
-        self.objects.get_mut(&target).expect("the program uses objects that are alive only").observed = true;
+        self.object_mut(target).observed = true;
+        if let Class::Notification(_, Some(owner)) = class {
+            self.object_mut(owner).observed = true;
+        }
         let state = State::Armed;
         let (at_shutdown, external, queued_in) = (false, 0, 0);
-        self.registrations.push(Registration { target, behaviour, held, state, at_shutdown, external, queued_in });
+        self.registrations.push(Registration { target, class, held, state, at_shutdown, external, queued_in });
         true
     }
 
@@ -276,7 +446,7 @@ impl Model {
         }
         registration.state = State::Done;
         self.external = self.external.saturating_sub(std::mem::take(&mut registration.external));
-        self.cleanups.retain(|&queued| queued != id);
+        self.callbacks.retain(|&queued| queued != id);
         self.guardians.retain(|&queued| queued != id);
         true
     }
@@ -297,7 +467,10 @@ impl Model {
         self.callbacks_run += 1;
         let held = std::mem::take(&mut self.registrations[id].held);
         self.running.push(held.clone());
-        match self.registrations[id].behaviour.expect("only cleanups are run") {
+        let (Class::Cleanup(behaviour) | Class::Notification(behaviour, _)) = self.registrations[id].class else {
+            return Err("a guardian was run".into());
+        };
+        match behaviour {
             Behaviour::Allocate => {
                 for _ in 0..crate::callbacks::ALLOCATIONS {
                     self.used(events)?;
@@ -309,7 +482,7 @@ impl Model {
             Behaviour::Keep => self.roots.extend(&held),
             Behaviour::Register => {
                 if let Some(&target) = held.first() {
-                    self.register(target, Some(Behaviour::Nothing), Vec::new());
+                    self.register(target, Class::Cleanup(Behaviour::Nothing), Vec::new());
                 }
             }
             Behaviour::Nothing | Behaviour::Nest => {}
@@ -335,7 +508,7 @@ impl Model {
         let mut drained = Drained::default();
         let mut seen = Vec::new();
         while drained.ran < callbacks {
-            let Some(&next) = self.cleanups.front() else { break };
+            let Some(&next) = self.callbacks.front() else { break };
             let batch = self.registrations[next].queued_in;
             if !seen.contains(&batch) {
                 if seen.len() == batches {
@@ -352,7 +525,7 @@ impl Model {
         Ok(drained)
     }
 
-    /// The armed or queued cleanup that runs next at shutdown (rule 20).
+    /// The armed or queued callback that runs next at shutdown (rule 20).
     pub(crate) fn next_at_shutdown(&self) -> Option<RegistrationId> {
         (0..self.registrations.len())
             .rev()
@@ -366,7 +539,7 @@ impl Model {
             registration.state = State::Done;
             registration.held.clear();
         }
-        self.cleanups.clear();
+        self.callbacks.clear();
         self.guardians.clear();
         let dropped = self.objects.iter().filter(|(_, object)| object.kind.is_dropped()).map(|(&id, _)| id);
         self.to_drop.extend(dropped);

@@ -1,13 +1,14 @@
 //! The objects that programs are made of: one kind for each way in which the heap stores something.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use lacuna::{
-    AnyRoot, Cleanup, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Opaque, RegisterError, Root, Trace, Weak, WeakLong,
-    WithTail,
+    AnyRoot, Cleanup, Ephemerons, Gc, GcCell, GcRefCell, Guard, Heap, Mutator, Notification, Opaque, RegisterError,
+    Root, Trace, Weak, WeakLong, WithTail,
 };
 
-use crate::callbacks::{Journal, Payload, callback};
+use crate::callbacks::{Journal, Payload, callback, told};
 use crate::model::ObjectId;
 
 /// What an object is.
@@ -37,11 +38,17 @@ pub enum Kind {
     Text,
     /// A slice of bytes.
     Bytes,
+    /// Ephemerons of one key whose values are objects.
+    Table,
+    /// Ephemerons of two keys whose values are objects.
+    Pairs,
+    /// Ephemerons of one key whose values are numbers.
+    Labels,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Leaf,
         Self::Unit,
         Self::Aligned,
@@ -54,12 +61,19 @@ impl Kind {
         Self::Record,
         Self::Text,
         Self::Bytes,
+        Self::Table,
+        Self::Pairs,
+        Self::Labels,
     ];
+
+    /// Tables of ephemerons.
+    pub(crate) const TABLES: [Self; 3] = [Self::Table, Self::Pairs, Self::Labels];
 
     /// Fields of a new object.
     pub(crate) fn fields(self, length: usize) -> usize {
         match self {
             Self::Leaf | Self::Unit | Self::Aligned | Self::Token | Self::Bag | Self::Text | Self::Bytes => 0,
+            Self::Table | Self::Pairs | Self::Labels => 0,
             Self::Pair => 2,
             Self::Tracked | Self::Big => 1,
             Self::Row => elements(length),
@@ -72,9 +86,23 @@ impl Kind {
         matches!(self, Self::Token | Self::Tracked)
     }
 
-    /// Whether it can be reached as a [`Named`].
+    /// Whether it can be reached as a [`Named`], and so be a key.
     pub(crate) fn is_named(self) -> bool {
-        matches!(self, Self::Leaf | Self::Pair)
+        matches!(self, Self::Leaf | Self::Pair | Self::Tracked | Self::Bag | Self::Big | Self::Table | Self::Pairs)
+    }
+
+    /// How many keys an entry has, if it is a table of ephemerons.
+    pub fn keys(self) -> Option<usize> {
+        match self {
+            Self::Table | Self::Labels => Some(1),
+            Self::Pairs => Some(2),
+            _ => None,
+        }
+    }
+
+    /// Whether values of the table's entries are objects.
+    pub fn has_values(self) -> bool {
+        matches!(self, Self::Table | Self::Pairs)
     }
 }
 
@@ -148,12 +176,28 @@ pub(crate) struct Head<'gc> {
 /// Notes in the journal when it is dropped.
 pub(crate) struct Token {
     id: ObjectId,
+    /// What it reads while the token lives follows from its id.
+    canary: Cell<u64>,
     journal: Option<Rc<Journal>>,
+}
+
+/// The canary of a token that lives.
+fn alive(id: ObjectId) -> u64 {
+    0x5EED_CAFE_F00D_BEEF ^ id as u64
 }
 
 impl Token {
     fn new(id: ObjectId, journal: &Rc<Journal>) -> Self {
-        Self { id, journal: Some(Rc::clone(journal)) }
+        // Its drop needs no memory.
+        let mut dropped = journal.dropped.borrow_mut();
+        let room = journal.allocated.get() + 1 - dropped.len();
+        dropped.reserve(room);
+        Self { id, canary: Cell::new(alive(id)), journal: Some(Rc::clone(journal)) }
+    }
+
+    /// Whether it lives, as far as its own memory says.
+    fn is_intact(&self) -> bool {
+        self.canary.get() == alive(self.id)
     }
 
     /// Drops it without a note: it was never an object.
@@ -164,6 +208,7 @@ impl Token {
 
 impl Drop for Token {
     fn drop(&mut self) {
+        self.canary.set(!alive(self.id));
         if let Some(journal) = &self.journal {
             journal.dropped.borrow_mut().push(self.id);
         }
@@ -173,7 +218,41 @@ impl Drop for Token {
 /// What some objects are reached as.
 pub(crate) trait Named<'gc> {
     fn matches(&self, kind: Kind, id: ObjectId) -> bool;
-    fn edges(&self) -> Vec<Option<Edge<'gc>>>;
+    fn edges(&self) -> Vec<Option<Edge<'gc>>> {
+        Vec::new()
+    }
+    fn entries(&self) -> Vec<Entry<'gc>> {
+        Vec::new()
+    }
+    /// Whether the object's own memory says that it lives.
+    fn is_intact(&self) -> bool {
+        true
+    }
+}
+
+/// A key of an ephemeron.
+pub(crate) type Key<'gc> = Gc<'gc, dyn Named<'gc>>;
+
+/// Ephemerons of one key.
+pub(crate) type Table<'gc> = Ephemerons<Key<'gc>, Edge<'gc>>;
+
+/// Ephemerons of two keys.
+pub(crate) type Pairs<'gc> = Ephemerons<[Key<'gc>; 2], Edge<'gc>>;
+
+/// Ephemerons whose values hold no edges.
+pub(crate) type Labels<'gc> = Ephemerons<Key<'gc>, ObjectId>;
+
+/// What a table says of a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'gc> {
+    Object(Edge<'gc>),
+    Label(ObjectId),
+}
+
+/// An entry of a table of any kind.
+pub(crate) struct Entry<'gc> {
+    pub(crate) keys: Vec<Key<'gc>>,
+    pub(crate) value: Value<'gc>,
 }
 
 lacuna::trace_dyn!(Named<'gc>);
@@ -181,9 +260,6 @@ lacuna::trace_dyn!(Named<'gc>);
 impl<'gc> Named<'gc> for Leaf {
     fn matches(&self, kind: Kind, id: ObjectId) -> bool {
         kind == Kind::Leaf && self.id == id
-    }
-    fn edges(&self) -> Vec<Option<Edge<'gc>>> {
-        Vec::new()
     }
 }
 
@@ -193,6 +269,56 @@ impl<'gc> Named<'gc> for Pair<'gc> {
     }
     fn edges(&self) -> Vec<Option<Edge<'gc>>> {
         vec![self.left.get(), self.right.get()]
+    }
+}
+
+impl<'gc> Named<'gc> for Tracked<'gc> {
+    fn matches(&self, kind: Kind, id: ObjectId) -> bool {
+        kind == Kind::Tracked && self.token.id == id && self.is_intact() && self.token.journal.is_some()
+    }
+    fn is_intact(&self) -> bool {
+        self.token.is_intact()
+    }
+    fn edges(&self) -> Vec<Option<Edge<'gc>>> {
+        vec![self.next.get()]
+    }
+}
+
+impl<'gc> Named<'gc> for Bag<'gc> {
+    fn matches(&self, kind: Kind, id: ObjectId) -> bool {
+        kind == Kind::Bag && self.id == id
+    }
+    fn edges(&self) -> Vec<Option<Edge<'gc>>> {
+        self.items.borrow().iter().copied().map(Some).collect()
+    }
+}
+
+impl<'gc> Named<'gc> for Big<'gc> {
+    fn matches(&self, kind: Kind, id: ObjectId) -> bool {
+        kind == Kind::Big && self.id == id && self.filler.iter().all(|&byte| byte == id as u8)
+    }
+    fn edges(&self) -> Vec<Option<Edge<'gc>>> {
+        vec![self.next.get()]
+    }
+}
+
+impl<'gc> Named<'gc> for Table<'gc> {
+    fn matches(&self, kind: Kind, _: ObjectId) -> bool {
+        kind == Kind::Table
+    }
+    fn entries(&self) -> Vec<Entry<'gc>> {
+        let entries = Ephemerons::entries(self).into_iter();
+        entries.map(|(key, value)| Entry { keys: vec![key], value: Value::Object(value) }).collect()
+    }
+}
+
+impl<'gc> Named<'gc> for Pairs<'gc> {
+    fn matches(&self, kind: Kind, _: ObjectId) -> bool {
+        kind == Kind::Pairs
+    }
+    fn entries(&self) -> Vec<Entry<'gc>> {
+        let entries = Ephemerons::entries(self).into_iter();
+        entries.map(|(keys, value)| Entry { keys: keys.to_vec(), value: Value::Object(value) }).collect()
     }
 }
 
@@ -211,6 +337,9 @@ pub(crate) enum Edge<'gc> {
     Record(Gc<'gc, WithTail<Head<'gc>, GcCell<Option<Edge<'gc>>>>>),
     Text(Gc<'gc, str>),
     Bytes(Gc<'gc, [u8]>),
+    Table(Gc<'gc, Ephemerons<Gc<'gc, dyn Named<'gc>>, Edge<'gc>>>),
+    Pairs(Gc<'gc, Ephemerons<[Gc<'gc, dyn Named<'gc>>; 2], Edge<'gc>>>),
+    Labels(Gc<'gc, Ephemerons<Gc<'gc, dyn Named<'gc>>, ObjectId>>),
     Dyn(Gc<'gc, dyn Named<'gc>>),
 }
 
@@ -257,6 +386,9 @@ impl<'gc> Edge<'gc> {
             }
             Kind::Text => Self::Text(cx.try_alloc_str(&text(id, length)).ok()?),
             Kind::Bytes => Self::Bytes(cx.try_alloc_slice(vec![id as u8; bytes(length)]).ok()?),
+            Kind::Table => Self::Table(cx.try_alloc(Table::new()).ok()?),
+            Kind::Pairs => Self::Pairs(cx.try_alloc(Pairs::new()).ok()?),
+            Kind::Labels => Self::Labels(cx.try_alloc(Labels::new()).ok()?),
         })
     }
 
@@ -293,13 +425,13 @@ impl<'gc> Edge<'gc> {
     pub(crate) fn edges(self) -> Vec<Option<Edge<'gc>>> {
         match self {
             Self::Pair(pair) => pair.edges(),
-            Self::Tracked(tracked) => vec![tracked.next.get()],
-            Self::Big(big) => vec![big.next.get()],
+            Self::Tracked(tracked) => tracked.edges(),
+            Self::Big(big) => big.edges(),
             Self::Row(row) => row.iter().map(GcCell::get).collect(),
             Self::Record(record) => {
                 std::iter::once(&record.header.first).chain(&record.tail).map(GcCell::get).collect()
             }
-            Self::Bag(bag) => bag.items.borrow().iter().copied().map(Some).collect(),
+            Self::Bag(bag) => bag.edges(),
             Self::Dyn(named) => named.edges(),
             _ => Vec::new(),
         }
@@ -313,26 +445,116 @@ impl<'gc> Edge<'gc> {
             (Self::Aligned(aligned), Kind::Aligned) => {
                 aligned.id == id && std::ptr::from_ref(&*aligned).addr().is_multiple_of(256)
             }
-            (Self::Token(token), Kind::Token) => token.id == id && token.journal.is_some(),
+            (Self::Token(token), Kind::Token) => token.id == id && token.is_intact() && token.journal.is_some(),
             (Self::Pair(pair), Kind::Pair) => pair.id == id,
-            (Self::Tracked(tracked), Kind::Tracked) => tracked.token.id == id && tracked.token.journal.is_some(),
-            (Self::Bag(bag), Kind::Bag) => bag.id == id,
-            (Self::Big(big), Kind::Big) => big.id == id && big.filler.iter().all(|&byte| byte == id as u8),
+            (Self::Tracked(tracked), Kind::Tracked) => tracked.matches(kind, id),
+            (Self::Bag(bag), Kind::Bag) => bag.matches(kind, id),
+            (Self::Big(big), Kind::Big) => big.matches(kind, id),
             (Self::Row(row), Kind::Row) => row.len() == elements(length),
             (Self::Record(record), Kind::Record) => record.header.id == id && record.tail.len() == elements(length),
             (Self::Text(found), Kind::Text) => *found == *text(id, length),
             (Self::Bytes(found), Kind::Bytes) => found.len() == bytes(length) && found.iter().all(|&b| b == id as u8),
+            (Self::Table(_), Kind::Table) | (Self::Pairs(_), Kind::Pairs) | (Self::Labels(_), Kind::Labels) => true,
             (Self::Dyn(named), _) => named.matches(kind, id),
             _ => false,
         }
     }
 
+    /// The object as a key, if its kind can be one.
+    pub(crate) fn key(self) -> Option<Key<'gc>> {
+        Some(match self {
+            Self::Leaf(leaf) => leaf.cast(|leaf| leaf as _),
+            Self::Pair(pair) => pair.cast(|pair| pair as _),
+            Self::Tracked(tracked) => tracked.cast(|tracked| tracked as _),
+            Self::Bag(bag) => bag.cast(|bag| bag as _),
+            Self::Big(big) => big.cast(|big| big as _),
+            Self::Table(table) => table.cast(|table| table as _),
+            Self::Pairs(pairs) => pairs.cast(|pairs| pairs as _),
+            Self::Dyn(named) => named,
+            _ => return None,
+        })
+    }
+
     /// The same edge as a trait object, if its kind can be one.
     pub(crate) fn named(self) -> Self {
+        self.key().map_or(self, Self::Dyn)
+    }
+
+    /// Whether it is known what the object is, so that it can be changed.
+    pub(crate) fn can_be_changed(self) -> bool {
+        !matches!(self, Self::Dyn(_))
+    }
+
+    /// The entries of a table, in order.
+    pub(crate) fn entries(self) -> Vec<Entry<'gc>> {
         match self {
-            Self::Leaf(leaf) => Self::Dyn(leaf.cast(|leaf| leaf as _)),
-            Self::Pair(pair) => Self::Dyn(pair.cast(|pair| pair as _)),
-            other => other,
+            Self::Table(table) => Named::entries(&*table),
+            Self::Pairs(pairs) => Named::entries(&*pairs),
+            Self::Labels(labels) => {
+                let entries = labels.entries().into_iter();
+                entries.map(|(key, label)| Entry { keys: vec![key], value: Value::Label(label) }).collect()
+            }
+            Self::Dyn(named) => named.entries(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a table has for keys, of which it uses as many as it has.
+    pub(crate) fn look_up(self, keys: [Key<'gc>; 2]) -> Option<Value<'gc>> {
+        match self {
+            Self::Table(table) => table.get(keys[0]).map(Value::Object),
+            Self::Pairs(pairs) => pairs.get(keys).map(Value::Object),
+            Self::Labels(labels) => labels.get(keys[0]).map(Value::Label),
+            _ => None,
+        }
+    }
+
+    /// Puts an entry into a table, with a number or an object for a value; returns the value that was there.
+    pub(crate) fn insert(
+        self,
+        cx: &Mutator<'gc>,
+        keys: [Key<'gc>; 2],
+        value: Edge<'gc>,
+        label: ObjectId,
+    ) -> Option<Value<'gc>> {
+        match self {
+            Self::Table(table) => table.edit(cx).insert(keys[0], value).map(Value::Object),
+            Self::Pairs(pairs) => pairs.edit(cx).insert(keys, value).map(Value::Object),
+            Self::Labels(labels) => labels.edit(cx).insert(keys[0], label).map(Value::Label),
+            _ => None,
+        }
+    }
+
+    /// Takes an entry out of a table; returns its value.
+    pub(crate) fn remove(self, cx: &Mutator<'gc>, keys: [Key<'gc>; 2]) -> Option<Value<'gc>> {
+        match self {
+            Self::Table(table) => table.edit(cx).remove(keys[0]).map(Value::Object),
+            Self::Pairs(pairs) => pairs.edit(cx).remove(keys).map(Value::Object),
+            Self::Labels(labels) => labels.edit(cx).remove(keys[0]).map(Value::Label),
+            _ => None,
+        }
+    }
+
+    /// Lets a table give memory back, after taking all entries out if it is to be `clear`ed.
+    pub(crate) fn tidy(self, cx: &Mutator<'gc>, clear: bool) {
+        match (self, clear) {
+            (Self::Table(table), false) => table.edit(cx).prune(),
+            (Self::Table(table), true) => table.edit(cx).clear(),
+            (Self::Pairs(pairs), false) => pairs.edit(cx).prune(),
+            (Self::Pairs(pairs), true) => pairs.edit(cx).clear(),
+            (Self::Labels(labels), false) => labels.edit(cx).prune(),
+            (Self::Labels(labels), true) => labels.edit(cx).clear(),
+            _ => {}
+        }
+    }
+
+    /// Whether the object's own memory says that it lives, as far as that can be told without the model.
+    pub(crate) fn is_intact(self) -> bool {
+        match self {
+            Self::Token(token) => token.is_intact(),
+            Self::Tracked(tracked) => tracked.is_intact(),
+            Self::Dyn(named) => named.is_intact(),
+            _ => true,
         }
     }
 }
@@ -411,6 +633,15 @@ macro_rules! per_kind {
             pub(crate) fn guard(&self, heap: &mut Heap, tag: u64) -> Result<Guard, RegisterError<()>> {
                 match self { $(Self::$kind(root) => heap.guard(root, tag),)* }
             }
+
+            fn notify_owned<T: ?Sized + lacuna::Object>(
+                &self,
+                heap: &mut Heap,
+                weak: Weak<T>,
+                payload: Payload,
+            ) -> Result<Notification<Payload>, RegisterError<Payload>> {
+                match self { $(Self::$kind(owner) => heap.notify_owned(weak, owner, payload, told),)* }
+            }
         }
 
         impl Observer {
@@ -428,6 +659,22 @@ macro_rules! per_kind {
                 }
             }
 
+            /// Registers a notification, or says that none can be: the reference is a long one.
+            pub(crate) fn notify(
+                self,
+                heap: &mut Heap,
+                owner: Option<&Handle>,
+                payload: Payload,
+            ) -> Option<Result<Notification<Payload>, RegisterError<Payload>>> {
+                Some(match self {
+                    $(Self::$kind(AnyWeak::Short(weak)) => match owner {
+                        None => heap.notify(weak, payload, told),
+                        Some(owner) => owner.notify_owned(heap, weak, payload),
+                    },
+                    Self::$kind(AnyWeak::Long(_)) => return None,)*
+                })
+            }
+
             pub(crate) fn is_dead(self, heap: &Heap) -> bool {
                 match self {
                     $(Self::$kind(AnyWeak::Short(weak)) => heap.is_dead(weak),
@@ -438,9 +685,9 @@ macro_rules! per_kind {
     };
 }
 
-type Cell = GcCell<Option<Edge<'static>>>;
-type Row = [Cell];
-type Record = WithTail<Head<'static>, Cell>;
+type Slot = GcCell<Option<Edge<'static>>>;
+type Row = [Slot];
+type Record = WithTail<Head<'static>, Slot>;
 type DynNamed = dyn Named<'static>;
 
 per_kind! {
@@ -456,6 +703,9 @@ per_kind! {
     Record: Record;
     Text: str;
     Bytes: [u8];
+    Table: Table<'static>;
+    Pairs: Pairs<'static>;
+    Labels: Labels<'static>;
     Dyn: DynNamed;
 }
 
@@ -526,6 +776,9 @@ impl Handle {
             Kind::Record => Self::Record(object.downcast().ok()?),
             Kind::Text => Self::Text(object.downcast().ok()?),
             Kind::Bytes => Self::Bytes(object.downcast().ok()?),
+            Kind::Table => Self::Table(object.downcast().ok()?),
+            Kind::Pairs => Self::Pairs(object.downcast().ok()?),
+            Kind::Labels => Self::Labels(object.downcast().ok()?),
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::objects::Kind;
 /// What to do next.
 ///
 /// `usize` fields name roots, weak references, registrations, or *objects*: those made or found in the current scope,
-/// then those that roots hold.
+/// then those that roots hold. Tables and keys are named among the objects that can be some.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
     /// Opens a scope; what follows happens in it, as far as it can.
@@ -37,11 +37,14 @@ pub enum Operation {
     Upgrade(usize),
     /// Registers a cleanup on an object, whose payload holds the given root.
     Cleanup(usize, Behaviour, Option<usize>),
-    /// Cancels a cleanup.
+    /// Registers a notification on a weak reference, whose owner is the object of a root if there is one, and whose
+    /// payload holds another.
+    Notify(usize, Behaviour, Option<usize>, Option<usize>),
+    /// Cancels a cleanup or notification.
     Cancel(usize),
-    /// Runs a cleanup now.
+    /// Runs a cleanup or notification now.
     RunNow(usize),
-    /// Sets whether a cleanup runs at shutdown.
+    /// Sets whether a cleanup or notification runs at shutdown.
     AtShutdown(usize, bool),
     /// Sets the external bytes of a cleanup's object.
     External(usize, usize),
@@ -51,6 +54,20 @@ pub enum Operation {
     Unguard(usize),
     /// Takes the next guarded object.
     NextGuarded,
+    /// Puts an entry into a table of ephemerons: its keys, as many as the table wants, and its value.
+    Insert(usize, [usize; 2], usize),
+    /// Takes an entry out of a table.
+    Remove(usize, [usize; 2]),
+    /// Looks an entry up, and finds its value.
+    LookUp(usize, [usize; 2]),
+    /// Goes through a table, and finds a key and a value of one of its entries.
+    Iterate(usize, usize),
+    /// Lets a table give memory back, or empties it.
+    Tidy(usize, bool),
+    /// Begins a turn.
+    Turn,
+    /// Ends the turn that began last.
+    EndTurn,
     /// Runs at most so many callbacks of at most so many batches.
     Drain(usize, usize),
     /// Collects.
@@ -67,7 +84,7 @@ pub enum Operation {
     Shutdown(usize),
 }
 
-/// What the callback of a cleanup does.
+/// What the callback of a cleanup or notification does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Behaviour {
     /// Notes that it ran.
@@ -106,7 +123,7 @@ impl Operation {
     pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
         let (x, y, z) = (usize::from(a), usize::from(b), usize::from(c));
         let long = c & 1 == 1;
-        match code % 89 {
+        match code % 122 {
             0..=3 => Self::Enter,
             4..=5 => Self::Exit,
             6 => Self::Panic,
@@ -129,11 +146,20 @@ impl Operation {
             73..=75 => Self::NextGuarded,
             76..=77 => Self::Drain(x % 8, if c < 128 { usize::MAX } else { z % 4 }),
             78..=80 => Self::Collect,
-            85..=88 => Self::CollectMinor,
             81 => Self::AddExternal(x * 1009),
             82 => Self::SubExternal(x * 1013),
             83 => Self::Limit((b < 160).then_some(x % 32)),
             84 if a < 24 => Self::Shutdown(y % 16),
+            85..=92 => Self::Notify(x, Behaviour::decode(b), long.then_some(z >> 2), (c & 2 == 2).then_some(z >> 5)),
+            93..=103 => Self::Insert(x, [y & 15, y >> 4], z),
+            104..=105 => Self::Remove(x, [y & 15, y >> 4]),
+            106..=109 => Self::LookUp(x, [y & 15, y >> 4]),
+            110..=111 => Self::Iterate(x, y),
+            112 => Self::Tidy(x, b < 32),
+            113 => Self::Turn,
+            114..=115 => Self::EndTurn,
+            116..=117 => Self::Allocate(Kind::TABLES[x % Kind::TABLES.len()], 0, [y, z]),
+            118..=121 => Self::CollectMinor,
             _ => Self::Exit,
         }
     }
@@ -155,6 +181,11 @@ impl Operation {
                 | Self::Cleanup(..)
                 | Self::Cancel(_)
                 | Self::Guard(_)
+                | Self::Insert(..)
+                | Self::Remove(..)
+                | Self::LookUp(..)
+                | Self::Iterate(..)
+                | Self::Tidy(..)
                 | Self::AddExternal(_)
                 | Self::SubExternal(_)
         )
@@ -162,7 +193,21 @@ impl Operation {
 
     /// Whether it needs a scope, so that one is opened for it alone.
     pub(crate) fn needs_scope(self) -> bool {
-        matches!(self, Self::Panic | Self::Link(..) | Self::Unlink(..) | Self::Root(_))
+        matches!(
+            self,
+            Self::Panic
+                | Self::Link(..)
+                | Self::Unlink(..)
+                | Self::Root(_)
+                | Self::Insert(..)
+                | Self::Remove(..)
+                | Self::Tidy(..)
+        )
+    }
+
+    /// Whether it makes or finds an object, which is rooted at once if no scope is open.
+    pub(crate) fn finds(self) -> bool {
+        matches!(self, Self::Allocate(..) | Self::LookUp(..) | Self::Iterate(..))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use lacuna::Mutator;
 
-use crate::callbacks::Deliberate;
+use crate::callbacks::{Callback, Death, Deliberate};
 use crate::driver::{Tables, expect_same, pick};
-use crate::model::{Mismatch, ObjectId};
-use crate::objects::{Edge, Kind};
+use crate::model::{Class, Mismatch, ObjectId};
+use crate::objects::{Edge, Key, Kind, Value};
 use crate::operations::Operation;
 
 struct Scope<'a, 'gc> {
@@ -41,6 +41,9 @@ impl<'gc> Scope<'_, 'gc> {
                     return Ok(());
                 };
                 let object = self.state.model.object(from_id);
+                if !from.can_be_changed() {
+                    return Ok(());
+                }
                 if object.kind == Kind::Bag {
                     from.set(cx, 0, Some(to));
                     self.state.model.set(from_id, 0, Some(to_id));
@@ -52,6 +55,7 @@ impl<'gc> Scope<'_, 'gc> {
             }
             Operation::Unlink(from, field) => {
                 if let Some((from, id)) = self.object(from)
+                    && from.can_be_changed()
                     && let Some(field) = field.checked_rem(self.state.model.object(id).edges.len())
                 {
                     from.set(cx, field, None);
@@ -68,27 +72,30 @@ impl<'gc> Scope<'_, 'gc> {
             Operation::DropRoot(root) => self.state.drop_root(root),
             Operation::Downgrade(object, long) => {
                 if let Some((object, id)) = self.object(object) {
-                    self.state.observers.push(object.observe(cx, long));
-                    self.state.model.observe(id, long);
+                    self.state.observed(object.observe(cx, long), id, long);
                 }
             }
             Operation::Upgrade(weak) => {
                 if let Some((observer, reference)) = self.state.observer(weak) {
                     let object = observer.upgrade_in(cx);
                     expect_same("a weak reference lives", object.is_some(), !reference.dead)?;
-                    self.locals.extend(object.map(|object| (object, reference.target)));
+                    if let Some(object) = object {
+                        self.locals.push((object, reference.target));
+                        self.state.model.keep(reference.target);
+                    }
                 }
             }
             Operation::Cleanup(object, behaviour, held) => {
                 if let Some((object, id)) = self.object(object) {
-                    let (payload, held) = self.state.payload(behaviour, held);
+                    let (payload, held) = self.state.payload(Death::Object(id), behaviour, held);
                     let result = object.cleanup(cx, payload);
-                    return self.state.registered_cleanup(id, behaviour, held, result);
+                    let result = result.map(Callback::Cleanup);
+                    return self.state.registered(id, Class::Cleanup(behaviour), held, result);
                 }
             }
-            Operation::Cancel(cleanup) => {
-                if let Some(&(cleanup, id)) = pick(&self.state.cleanups, cleanup) {
-                    let payload = cx.cancel(cleanup);
+            Operation::Cancel(callback) => {
+                if let Some(&(callback, id)) = pick(&self.state.callbacks, callback) {
+                    let payload = callback.cancel_in(cx);
                     return self.state.cancelled(id, payload);
                 }
             }
@@ -106,9 +113,87 @@ impl<'gc> Scope<'_, 'gc> {
                 cx.sub_external(bytes);
                 self.state.model.external = self.state.model.external.saturating_sub(bytes);
             }
+            Operation::Insert(table, keys, value) => {
+                if let (Some((table, table_id)), Some((keys, key_ids)), Some((value, value_id))) =
+                    (self.table(table), self.keys(keys), self.object(value))
+                {
+                    let before = table.insert(cx, keys, value, value_id);
+                    self.check_value("the value before", before, self.state.model.look_up(table_id, key_ids))?;
+                    self.state.model.put(table_id, key_ids, value_id);
+                }
+            }
+            Operation::Remove(table, keys) => {
+                if let (Some((table, table_id)), Some((keys, key_ids))) = (self.table(table), self.keys(keys)) {
+                    let removed = table.remove(cx, keys);
+                    self.check_value("the removed value", removed, self.state.model.look_up(table_id, key_ids))?;
+                    self.state.model.take_out(table_id, key_ids);
+                }
+            }
+            Operation::LookUp(table, keys) => {
+                if let (Some((table, table_id)), Some((keys, key_ids))) = (self.table(table), self.keys(keys)) {
+                    let expected = self.state.model.look_up(table_id, key_ids);
+                    let found = table.look_up(keys);
+                    self.check_value("the value found", found, expected)?;
+                    if let (Some(Value::Object(value)), Some(id)) = (found, expected) {
+                        self.locals.insert(0, (value, id));
+                    }
+                }
+            }
+            Operation::Iterate(table, entry) => {
+                if let Some((table, id)) = self.table(table)
+                    && let Some(expected) = pick(&self.state.model.object(id).entries, entry)
+                {
+                    let entries = table.entries();
+                    let found = pick(&entries, entry).ok_or("a table is empty")?;
+                    if let (Value::Object(value), Some(&key)) = (found.value, expected.keys.last()) {
+                        let key = (found.keys.last().map(|&key| Edge::Dyn(key)).ok_or("an entry without keys")?, key);
+                        self.locals.splice(0..0, [(value, expected.value), key]);
+                    }
+                }
+            }
+            Operation::Tidy(table, clear) => {
+                if let Some((table, id)) = self.table(table) {
+                    table.tidy(cx, clear);
+                    if clear {
+                        self.state.model.clear(id);
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A table by its position among the objects that are one.
+    fn table(&self, index: usize) -> Option<(Edge<'gc>, ObjectId)> {
+        let is_table = |&(edge, id): &(Edge<'gc>, ObjectId)| {
+            edge.can_be_changed() && self.state.model.object(id).kind.keys().is_some()
+        };
+        pick(&self.objects().filter(is_table).collect::<Vec<_>>(), index).copied()
+    }
+
+    /// Two keys by their positions among the objects that can be some.
+    fn keys(&self, [one, other]: [usize; 2]) -> Option<([Key<'gc>; 2], [ObjectId; 2])> {
+        let keys: Vec<_> = self.objects().filter_map(|(edge, id)| Some((edge.key()?, id))).collect();
+        let (one, other) = (*pick(&keys, one)?, *pick(&keys, other)?);
+        Some(([one.0, other.0], [one.1, other.1]))
+    }
+
+    fn objects(&self) -> impl Iterator<Item = (Edge<'gc>, ObjectId)> {
+        (0..self.locals.len() + self.state.roots.len()).filter_map(|index| self.object(index))
+    }
+
+    /// Compares what a table said with the model.
+    fn check_value(&self, what: &str, found: Option<Value<'gc>>, expected: Option<ObjectId>) -> Result<(), Mismatch> {
+        match (found, expected) {
+            (None, None) => Ok(()),
+            (Some(Value::Label(label)), Some(id)) => expect_same(what, label, id),
+            (Some(Value::Object(value)), Some(id)) => {
+                let object = self.state.model.object(id);
+                expect_same(what, value.matches(object.kind, object.length, id), true)
+            }
+            (found, expected) => expect_same(what, found.is_some(), expected.is_some()),
+        }
     }
 
     fn allocate(&mut self, kind: Kind, length: usize, edges: [usize; 2]) -> Result<(), Mismatch> {

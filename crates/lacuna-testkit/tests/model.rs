@@ -76,6 +76,34 @@ proptest! {
     }
 }
 
+#[test]
+fn random_programs_do_a_bit_of_everything() {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    let mut seen = [0; 8];
+    for round in 0..300 {
+        let bytes: Vec<u8> = (0..800).map(|_| byte()).collect();
+        let setup = if round % 2 == 0 { Setup::ZEAL } else { Setup::DEFAULT };
+        let outcome = run(&Program::decode(&bytes), setup).unwrap();
+        let (stats, [resolved, cleared]) = (outcome.stats, outcome.ephemerons);
+        let notified = stats.callbacks_run - stats.callbacks_panicked;
+        seen[0] += resolved;
+        seen[1] += cleared;
+        seen[2] += stats.notifications_silenced as usize;
+        seen[3] += notified as usize;
+        seen[4] += stats.callbacks_panicked as usize;
+        seen[5] += stats.queued_guardians;
+        seen[6] += stats.cancelled as usize;
+        seen[7] += outcome.dropped.len();
+    }
+    assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
+}
+
 const SETUPS: [Setup; 5] = [
     Setup::DEFAULT,
     Setup::ZEAL,
@@ -149,6 +177,78 @@ const FOUND: &[(&str, &[Operation])] = &[
             Guard(0),
             Unguard(0),
         ],
+    ),
+    (
+        "the value of a key that only a guardian brought back was freed",
+        &[
+            Enter,
+            Allocate(Kind::Table, 0, [0, 0]),
+            Allocate(Kind::Tracked, 0, [0, 0]),
+            Unlink(1, 0),
+            Allocate(Kind::Token, 0, [0, 0]),
+            Insert(0, [1, 1], 2),
+            Guard(1),
+            Root(0),
+            Exit,
+            Collect,
+            NextGuarded,
+            LookUp(0, [1, 1]),
+        ],
+    ),
+    (
+        "an owner that a guardian brought back was told",
+        &[
+            AllocateRooted(Kind::Token),
+            AllocateRooted(Kind::Leaf),
+            Downgrade(0, false),
+            Guard(1),
+            Notify(0, Behaviour::Nothing, Some(1), None),
+            DropRoot(0),
+            DropRoot(0),
+            Collect,
+            Drain(9, 9),
+        ],
+    ),
+    (
+        "one of two keys was enough",
+        &[
+            Enter,
+            Allocate(Kind::Pairs, 0, [0, 0]),
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Token, 0, [0, 0]),
+            Insert(0, [1, 2], 3),
+            Root(0),
+            Root(1),
+            Exit,
+            Collect,
+            Iterate(0, 0),
+        ],
+    ),
+    (
+        "of two keys that were marked at a time one was not noted",
+        &[
+            Enter,
+            Allocate(Kind::Table, 0, [0, 0]),
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Leaf, 0, [0, 0]),
+            Allocate(Kind::Pair, 0, [2, 3]),
+            Allocate(Kind::Token, 0, [0, 0]),
+            Allocate(Kind::Token, 0, [0, 0]),
+            Insert(0, [2, 2], 5),
+            Insert(0, [3, 3], 6),
+            Insert(0, [1, 1], 4),
+            Root(0),
+            Root(1),
+            Exit,
+            Collect,
+            LookUp(0, [1, 1]),
+        ],
+    ),
+    (
+        "a guarded object kept its short weak references",
+        &[AllocateRooted(Kind::Leaf), Downgrade(0, false), Guard(0), DropRoot(0), Collect, Upgrade(0)],
     ),
 ];
 

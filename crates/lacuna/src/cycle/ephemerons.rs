@@ -13,7 +13,7 @@ use super::failures::{FailureKind, Failures, catch};
 use super::mark::{self, MarkWork};
 use crate::edges::weak::WeakSlots;
 use crate::object::descriptor::ObjectRef;
-use crate::object::ephemerons::{Reached, TableList, Tally, Unresolved, Waiter};
+use crate::object::ephemerons::{Reached, State, TableList, Tally, Unresolved, Waiter};
 use crate::object::marker::Marker;
 use crate::stats::CycleStats;
 
@@ -27,13 +27,13 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
         while let Some(table) = marker.fresh.pop() {
             marker.examined.push(table);
             stats.ephemeron_entries += table.table().live();
-            examine(weak, marker, table, &mut tally);
+            examine(weak, marker, table, State::Live, &mut tally);
         }
         while let Some(key) = marker.pop_noted() {
             wake(weak, marker, key, &mut tally);
         }
         if marker.take_lost() {
-            examine_everything(weak, marker, &mut tally);
+            examine_all_waiting(weak, marker, &mut tally);
         }
         work += mark::drain(core);
     }
@@ -42,14 +42,14 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
     work
 }
 
-/// Looks at the entries of a table for the first time.
-fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, tally: &mut Tally) {
+/// Looks at the entries of a table: for the first time at live ones, again at those that watch.
+fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, state: State, tally: &mut Tally) {
     if !table.table().converges() {
         return;
     }
     marker.watch();
     let mut from = 0;
-    while let Some(unresolved) = table.table().examine(from, marker, tally) {
+    while let Some(unresolved) = table.table().examine(from, state, marker, tally) {
         from = unresolved.entry + 1;
         wait(weak, table, unresolved);
     }
@@ -74,22 +74,22 @@ fn wake(weak: &mut WeakSlots, marker: &mut Marker, key: ObjectRef, tally: &mut T
     }
 }
 
-/// Starts from the beginning, since it is not known which keys were marked: nothing waits any more.
+/// Looks at every entry that waits, since it is not known which keys were marked. Those that wait on get into new lists.
 #[cold]
-fn examine_everything(weak: &mut WeakSlots, marker: &mut Marker, tally: &mut Tally) {
-    stop_watching(weak, &marker.examined);
+fn examine_all_waiting(weak: &mut WeakSlots, marker: &mut Marker, tally: &mut Tally) {
+    empty_lists(weak, &marker.examined);
     let mut next = marker.examined.first();
     while let Some(table) = next {
         // What is reached meanwhile is a fresh table, so the list stays as it is.
-        examine(weak, marker, table, tally);
+        examine(weak, marker, table, State::Watching, tally);
         next = table.next();
     }
 }
 
 /// Empties the lists of waiting entries.
-fn stop_watching(weak: &mut WeakSlots, tables: &TableList) {
+fn empty_lists(weak: &mut WeakSlots, tables: &TableList) {
     for table in tables.iter() {
-        table.table().stop_watching(&mut |key| {
+        table.table().watched_keys(&mut |key| {
             if let Some(slot) = weak.find(key) {
                 weak.replace_waiter(slot, None);
             }
@@ -120,7 +120,8 @@ pub(crate) fn kill_unmarked(core: &Core, stats: &mut CycleStats) -> usize {
 /// Forgets all tables and everything that waits: marking was abandoned, and everything counts as alive.
 pub(crate) fn abandon(core: &mut Core) {
     let Core { weak, marker, .. } = core;
-    stop_watching(weak, &marker.examined);
+    empty_lists(weak, &marker.examined);
+    marker.examined.iter().for_each(|table| table.table().stop_watching());
     while marker.fresh.forget_one().is_some() || marker.examined.forget_one().is_some() {}
 }
 

@@ -718,10 +718,10 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         self.live.get()
     }
 
-    fn examine(&self, from: u32, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
+    fn examine(&self, from: u32, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
         let content = self.content.borrow();
         for (entry, position) in content.entries.get(from as usize..)?.iter().zip(from..) {
-            if entry.link.state() == State::Live
+            if entry.link.state() == state
                 && let Some(key) = entry.examine(marker, tally)
             {
                 return Some(Unresolved { entry: position, key });
@@ -743,14 +743,22 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         self.content.borrow().entries[entry as usize].link.next()
     }
 
-    fn stop_watching(&self, forget: &mut dyn FnMut(ObjectRef)) {
+    fn watched_keys(&self, each: &mut dyn FnMut(ObjectRef)) {
         for entry in self.content.borrow().entries.iter().filter(|entry| entry.link.state() == State::Watching) {
-            entry.link.settle();
             entry.keys.find(&mut |key| {
-                forget(suspect(key));
+                each(suspect(key));
                 false
             });
         }
+    }
+
+    fn stop_watching(&self) {
+        let content = self.content.borrow();
+        content
+            .entries
+            .iter()
+            .filter(|entry| entry.link.state() == State::Watching)
+            .for_each(|entry| entry.link.settle());
     }
 
     fn kill(&self, entry: u32) {

@@ -38,9 +38,9 @@ pub(crate) trait EphemeronTable {
     /// Entries that are not dead.
     fn live(&self) -> usize;
 
-    /// Looks at the entries from `from` on. Visits the values of those whose keys are all marked, up to the first entry
-    /// with one that is not.
-    fn examine(&self, from: u32, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
+    /// Looks at the entries in a state, live or watching, from `from` on. Visits the values of those whose keys are all
+    /// marked, up to the first entry with one that is not.
+    fn examine(&self, from: u32, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
 
     /// Looks at one entry again. Visits its value if all keys are marked.
     fn examine_again(&self, entry: u32, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
@@ -51,8 +51,11 @@ pub(crate) trait EphemeronTable {
     /// The entry behind one in the list of a key.
     fn next_waiter(&self, entry: u32) -> Option<Waiter>;
 
-    /// Makes all watching entries live ones, and calls `forget` with their keys.
-    fn stop_watching(&self, forget: &mut dyn FnMut(ObjectRef));
+    /// Calls `each` with the keys of all watching entries.
+    fn watched_keys(&self, each: &mut dyn FnMut(ObjectRef));
+
+    /// Makes all watching entries live ones.
+    fn stop_watching(&self);
 
     /// Kills an entry.
     fn kill(&self, entry: u32);
