@@ -2,7 +2,7 @@
 //! short program of a few small worlds, and random ones whose emphasis is on what a check is about.
 //!
 //! The fourth, for which the allocator fails, has a test binary of its own; the fifth is
-//! `rules_ephemerons::model_check_5_…`.
+//! `rules_ephemerons::rule_08c_…model_check_5_…`.
 
 use std::time::Instant;
 

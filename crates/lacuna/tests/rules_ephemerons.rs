@@ -218,7 +218,7 @@ fn chain(heap: &mut Heap, order: &[usize], tables: usize) -> (Vec<TableRoot>, No
 
 /// The counter of rule 8c, for chains in one table and spread over several, up to a table for each entry.
 #[test]
-fn model_check_5_rule_08c_trap_06_convergence_is_linear_whatever_the_order() {
+fn rule_08c_trap_06_model_check_5_convergence_is_linear_whatever_the_order() {
     let count = 2000;
     let forward: Vec<usize> = (0..count).collect();
     let reverse: Vec<usize> = (0..count).rev().collect();
@@ -247,7 +247,7 @@ fn model_check_5_rule_08c_trap_06_convergence_is_linear_whatever_the_order() {
 
 /// The same with two keys: each entry waits for the value of the one before, and for the one before that.
 #[test]
-fn model_check_5_rule_08c_convergence_is_linear_with_two_keys() {
+fn rule_08c_model_check_5_convergence_is_linear_with_two_keys() {
     let count = 2000;
     let forward: Vec<usize> = (0..count).collect();
     let reverse: Vec<usize> = (0..count).rev().collect();
