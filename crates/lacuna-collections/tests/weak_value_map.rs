@@ -712,7 +712,7 @@ fn keys_that_lie_and_panic_at_any_moment_break_nothing() {
                     _ = map.entry(&heap, key(step % 64)).or_insert_with(&mut heap, |heap| {
                         heap.collect();
                         node(heap, step)
-                    })
+                    });
                 }
                 7 => map.retain(&heap, |key, _| !key.misbehaves(60)),
                 8 => map.shrink_to_fit(&heap),
