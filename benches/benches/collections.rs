@@ -2,10 +2,10 @@
 //!
 //! The times are those that the heap measures for the phase in question, so that only that phase counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lacuna::{Config, CycleStats, Gc, GcCell, Heap, MarkOrder, Root, Trace};
+use lacuna::{AutoDrain, Budget, Config, CycleStats, Gc, GcCell, Heap, MarkOrder, Root, Trace};
 use lacuna_benches::rng::XorShift64;
 
 /// Objects in the graphs: some hundred MB, more than any cache.
@@ -79,5 +79,32 @@ fn sweeping(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, marking, sweeping);
+/// Objects with a cleanup, from being made to the callback having run: a million at a time, in a heap that has done it
+/// before, so that its tables are there.
+fn cleanups(c: &mut Criterion) {
+    const OBJECTS: u64 = 1_000_000;
+    fn nothing(_: &mut Heap, (): ()) {}
+    let mut heap = Heap::with_config(Config::default().collect_automatically(false).auto_drain(AutoDrain::Off));
+    let mut million = || {
+        let start = Instant::now();
+        heap.enter(|cx| {
+            for i in 0..OBJECTS {
+                cx.cleanup(cx.alloc(i), (), nothing).expect("there is memory");
+            }
+        });
+        heap.collect_minor();
+        let report = heap.drain(Budget::unlimited()).expect("no other drain is running");
+        assert_eq!(report.ran as u64, OBJECTS);
+        start.elapsed()
+    };
+    million();
+    let mut group = c.benchmark_group("cleanup");
+    group.sample_size(10).throughput(Throughput::Elements(OBJECTS));
+    group.bench_function("a million made, dead, collected and run", |b| {
+        b.iter_custom(|times| (0..times).map(|_| million()).sum());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, marking, sweeping, cleanups);
 criterion_main!(benches);

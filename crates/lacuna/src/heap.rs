@@ -967,6 +967,7 @@ impl Heap {
     }
 
     /// Runs a callback that was taken out of its queue; says whether it returned.
+    #[inline(always)]
     fn run(&mut self, taken: Taken) -> bool {
         let kind = if taken.class == Class::Notification { FailureKind::Notification } else { FailureKind::Cleanup };
         let (id, label) = (taken.id, taken.label());

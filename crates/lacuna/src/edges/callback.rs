@@ -319,7 +319,7 @@ mod tests {
             .unwrap_or_else(|_| panic!("there is memory"))
         };
         let mut seen: Vec<P> = Vec::new();
-        make().call(&mut seen, RegistrationId { index: 0, generation: 0 });
+        make().call(&mut seen, RegistrationId::new(0, 0));
         assert_eq!(seen, core::slice::from_ref(&payload));
         let callback = make();
         // SAFETY: the payload is a `P`.

@@ -33,9 +33,24 @@ use crate::memory::table::Table;
 
 /// Names a registration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct RegistrationId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+#[repr(packed(4))]
+pub(crate) struct RegistrationId(u64);
+
+impl RegistrationId {
+    #[inline(always)]
+    pub(crate) fn new(index: u32, generation: u32) -> Self {
+        Self(u64::from(index) | u64::from(generation) << 32)
+    }
+
+    #[inline(always)]
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,9 +165,9 @@ impl Registration {
     }
 
     /// See [`Finalizers::spend`].
-    #[inline]
+    #[inline(always)]
     fn spend(&mut self, index: u32, aside: &mut Aside) -> Taken {
-        let id = RegistrationId { index, generation: self.generation };
+        let id = RegistrationId::new(index, self.generation);
         let tags = self.tags;
         self.tags = Tags::new(0, tags.class(), State::Spent);
         self.generation += 1;
@@ -282,6 +297,7 @@ const LAST_GENERATION: u32 = u32::MAX;
 
 impl Finalizers {
     /// Adds a registration to the slot of its target.
+    #[inline(always)]
     pub(crate) fn register(
         &mut self,
         slots: &mut WeakSlots,
@@ -321,7 +337,7 @@ impl Finalizers {
         if next != NONE {
             self.registrations[next].previous = index;
         }
-        Ok(RegistrationId { index, generation })
+        Ok(RegistrationId::new(index, generation))
     }
 
     /// Adds a notification to the slot of its target, which is silenced when the object of `owner` is unreachable.
@@ -342,9 +358,11 @@ impl Finalizers {
         match self.register(slots, slot, Class::Notification, callback) {
             Ok(id) => {
                 // [INV-FIN-4]
-                self.registrations[ownership.index].callback = Some(Callback::number(u64::from(id.index)));
-                self.registrations[id.index].tags.set_detailed();
-                self.aside.details.insert(id.index, Details { ownership: Some(ownership.index), ..Details::default() });
+                self.registrations[ownership.index()].callback = Some(Callback::number(u64::from(id.index())));
+                self.registrations[id.index()].tags.set_detailed();
+                self.aside
+                    .details
+                    .insert(id.index(), Details { ownership: Some(ownership.index()), ..Details::default() });
                 Ok(id)
             }
             Err(refused) => {
@@ -355,8 +373,8 @@ impl Finalizers {
     }
 
     fn get(&self, id: RegistrationId) -> Option<&Registration> {
-        let registration = self.registrations.get(id.index)?;
-        (registration.generation == id.generation && registration.is_pending()).then_some(registration)
+        let registration = self.registrations.get(id.index())?;
+        (registration.generation == id.generation() && registration.is_pending()).then_some(registration)
     }
 
     /// Whether the registration is armed or queued.
@@ -371,17 +389,17 @@ impl Finalizers {
 
     /// Changes the details of a pending registration; says what they were before.
     pub(crate) fn change_details(&mut self, id: RegistrationId, change: impl FnOnce(&mut Details)) -> Option<Details> {
-        let registration = self.registrations.get_mut(id.index)?;
-        if registration.generation != id.generation || !registration.is_pending() {
+        let registration = self.registrations.get_mut(id.index())?;
+        if registration.generation != id.generation() || !registration.is_pending() {
             return None;
         }
         registration.tags.set_detailed();
         let number = registration.tags.number();
-        let details = self.aside.details.entry(id.index).or_default();
+        let details = self.aside.details.entry(id.index()).or_default();
         let before = *details;
         change(details);
         match (before.at_shutdown, details.at_shutdown) {
-            (false, true) => drop(self.aside.at_shutdown.insert(number, id.index)),
+            (false, true) => drop(self.aside.at_shutdown.insert(number, id.index())),
             (true, false) => drop(self.aside.at_shutdown.remove(&number)),
             _ => {}
         }
@@ -392,14 +410,14 @@ impl Finalizers {
     pub(crate) fn take(&mut self, slots: &mut WeakSlots, id: RegistrationId) -> Option<Taken> {
         match self.get(id)?.tags.state() {
             State::Armed => {
-                self.disown(slots, id.index);
-                self.unlink(slots, id.index);
-                let taken = self.spend(id.index);
-                self.free(id.index);
+                self.disown(slots, id.index());
+                self.unlink(slots, id.index());
+                let taken = self.spend(id.index());
+                self.free(id.index());
                 Some(taken)
             }
             _ => {
-                let taken = self.spend(id.index);
+                let taken = self.spend(id.index());
                 self.queued[taken.class as usize] -= 1;
                 Some(taken)
             }
@@ -582,7 +600,7 @@ impl Finalizers {
     }
 
     /// The next queued cleanup or notification, taken out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_callback(&mut self) -> Option<Taken> {
         self.next(false)
     }
@@ -640,7 +658,7 @@ impl Finalizers {
     /// The newest cleanup or notification that runs at shutdown, taken out of wherever it is.
     pub(crate) fn next_at_shutdown(&mut self, slots: &mut WeakSlots) -> Option<Taken> {
         let (_, &index) = self.aside.at_shutdown.last_key_value()?;
-        let id = RegistrationId { index, generation: self.registrations[index].generation };
+        let id = RegistrationId::new(index, self.registrations[index].generation);
         self.take(slots, id)
     }
 
@@ -707,7 +725,7 @@ impl Finalizers {
         }
         while self.in_use > 0 && *from < self.registrations.length() {
             let registration = &self.registrations[*from];
-            let id = RegistrationId { index: *from, generation: registration.generation };
+            let id = RegistrationId::new(*from, registration.generation);
             *from += 1;
             // An ownership goes with its notification.
             if registration.is_pending() && registration.tags.class() != Class::Ownership {

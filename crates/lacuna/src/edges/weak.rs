@@ -191,6 +191,7 @@ impl WeakSlots {
     }
 
     /// Makes a place for the registrations of a slot's object, if there is none.
+    #[inline]
     pub(crate) fn extend(&mut self, index: SlotIndex) -> Result<u32, Exhausted> {
         let ahead = self.slots[index].extra;
         if ahead & EXTENDED != 0 {

@@ -87,7 +87,7 @@ macro_rules! registration {
 
         impl<P> fmt::Debug for $type<P> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({}:{})", stringify!($type), self.name.id.index, self.name.id.generation)
+                write!(f, "{}({}:{})", stringify!($type), self.name.id.index(), self.name.id.generation())
             }
         }
     };
