@@ -31,9 +31,9 @@ use super::weak::{NONE, SlotIndex, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::table::Table;
 
-/// Names a registration.
+/// Names a registration: an index and a generation, in one word, since it is copied as one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub(crate) struct RegistrationId(u64);
 
 impl RegistrationId {
