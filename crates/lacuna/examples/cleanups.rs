@@ -193,7 +193,7 @@ fn other_threads() {
     let mut heap = heap();
     // ANCHOR: send
     let upload = heap.alloc(17);
-    heap.cleanup_send(&upload, String::from("/tmp/17"), |path| println!("removing {path}")).unwrap();
+    heap.cleanup_send(&upload, String::from("upload-17.part"), |path| println!("removing {path}")).unwrap();
     drop(upload);
     heap.collect();
     let batch = heap.drain_send(100);

@@ -945,7 +945,7 @@ impl Heap {
     ///
     /// let mut heap = Heap::new();
     /// let file = heap.alloc(17);
-    /// heap.cleanup_send(&file, String::from("/tmp/17"), |path| println!("removing {path}")).unwrap();
+    /// heap.cleanup_send(&file, String::from("upload-17.part"), |path| println!("removing {path}")).unwrap();
     /// drop(file);
     /// heap.collect();
     /// let batch = heap.drain_send(usize::MAX);
