@@ -124,6 +124,7 @@ fn handles(c: &mut Criterion) {
     let weak: Vec<_> = values.iter().map(Rc::downgrade).collect();
     let mut group = c.benchmark_group("handle");
     group.bench_function("rc clone and drop", |b| b.iter(|| drop(black_box(Rc::clone(black_box(&values[0]))))));
+    group.bench_function("rc upgrade and drop", |b| in_turn(b, &weak, |weak| drop(weak.upgrade())));
     group.bench_function("rc upgrade, read and drop", |b| in_turn(b, &weak, |weak| weak.upgrade().map(|value| *value)));
     let mut heap = quiet_heap();
     heap.enter(|cx| {
@@ -133,6 +134,7 @@ fn handles(c: &mut Criterion) {
         group.bench_function("root and drop", |b| b.iter(|| drop(black_box(black_box(objects[0]).root(cx)))));
         group.bench_function("root clone and drop", |b| b.iter(|| drop(black_box(black_box(&root).clone()))));
         group.bench_function("root to pointer", |b| b.iter(|| black_box(black_box(&root).get(cx))));
+        group.bench_function("upgrade in a scope", |b| in_turn(b, &weak, |&weak| cx.upgrade(weak)));
         group.bench_function("upgrade in a scope, and read", |b| {
             in_turn(b, &weak, |&weak| cx.upgrade(weak).map(|value| *value));
         });
@@ -145,14 +147,16 @@ fn handles(c: &mut Criterion) {
     group.finish();
 }
 
-/// Reads one reference after the other.
-fn in_turn<T>(b: &mut Bencher<'_>, references: &[T], mut read: impl FnMut(&T) -> Option<u64>) {
+/// Uses one reference after the other.
+fn in_turn<T, R>(b: &mut Bencher<'_>, references: &[T], mut upgrade: impl FnMut(&T) -> R) {
     b.iter_custom(|iterations| {
-        let start = Instant::now();
-        for i in 0..iterations as usize {
-            black_box(read(&references[i % references.len()]));
-        }
-        start.elapsed()
+        in_batches(iterations, references.len(), |batch| {
+            let start = Instant::now();
+            for reference in &references[..batch] {
+                black_box(upgrade(reference));
+            }
+            start.elapsed()
+        })
     });
 }
 

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use super::bitmap::{CellStarts, GRANULE, ones};
+use super::bitmap::{BLOCK_WORDS, CellStarts, GRANULE, ones};
 use super::block::Block;
 use super::chunk::BLOCK_SIZE;
 use crate::error::Exhausted;
@@ -98,9 +98,8 @@ impl Cursor {
         let cells = match units {
             2 => list_words::<8>(list, free, |word| word * 64, |bit| bit * 2),
             4 => list_words::<4>(list, free.map(every_second), |word| word * 32, |cell| cell * 4),
-            // The first cell of a word starts in its first, third or second granule.
             6 => {
-                let free = free.zip([0, 2, 1].into_iter().cycle()).map(|(free, first)| every_third(free >> first));
+                let free = free.zip(FIRST_GRANULES).map(|(free, first)| every_third(free >> first));
                 list_words::<3>(list, free, |word| (word * 64).div_ceil(3), |cell| cell * 6)
             }
             8 => list_words::<2>(list, free.map(every_fourth), |word| word * 16, |cell| cell * 8),
@@ -138,6 +137,17 @@ impl Cursor {
         (self.offsets, self.next, self.block) = (Vec::new(), 0, None);
     }
 }
+
+/// For each word the granule in which its first cell of three granules starts.
+const FIRST_GRANULES: [u32; BLOCK_WORDS] = {
+    let mut first = [0; BLOCK_WORDS];
+    let mut word = 0;
+    while word < BLOCK_WORDS {
+        first[word] = (2 * word % 3) as u32;
+        word += 1;
+    }
+    first
+};
 
 /// The bits at even positions, next to each other.
 fn every_second(word: u64) -> u64 {
