@@ -96,18 +96,19 @@ impl Cursor {
         let units = (block.info().cell_size.get() / UNIT) as u16;
         let list = &mut *self.offsets;
         let cells = match units {
-            2 => list_words::<8>(list, free, |word| word * 64, |bit| bit * 2),
-            4 => list_words::<4>(list, free.map(every_second), |word| word * 32, |cell| cell * 4),
+            2 => list_words::<8>(list, free, |word| word as u16 * 64, |bit| bit * 2),
+            4 => list_words::<4>(list, free.map(every_second), |word| word as u16 * 32, |cell| cell * 4),
             6 => {
-                let free = free.zip(FIRST_GRANULES).map(|(free, first)| every_third(free >> first));
-                list_words::<3>(list, free, |word| (word * 64).div_ceil(3), |cell| cell * 6)
+                let (granules, cells) = &FIRST_OF_THREE;
+                let free = free.zip(granules).map(|(free, first)| every_third(free >> first));
+                list_words::<3>(list, free, |word| cells[word % BLOCK_WORDS], |cell| cell * 6)
             }
-            8 => list_words::<2>(list, free.map(every_fourth), |word| word * 16, |cell| cell * 8),
+            8 => list_words::<2>(list, free.map(every_fourth), |word| word as u16 * 16, |cell| cell * 8),
             3 | 5 | 7 => {
                 // The first cell that does not start before the granule; exact, since there are 2¹⁰ granules.
                 let reciprocal = (1_u32 << 16).div_ceil(u32::from(units)) as u16;
                 let cell = |bit: u16| ((u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal)) >> 16) as u16;
-                list_words::<8>(list, free, |word| word * 64, |bit| cell(bit) * units)
+                list_words::<8>(list, free, |word| word as u16 * 64, |bit| cell(bit) * units)
             }
             _ => list_few(list, free, starts),
         };
@@ -138,15 +139,16 @@ impl Cursor {
     }
 }
 
-/// For each word the granule in which its first cell of three granules starts.
-const FIRST_GRANULES: [u32; BLOCK_WORDS] = {
-    let mut first = [0; BLOCK_WORDS];
+/// For each word the granule in which its first cell of three granules starts, and the number of that cell.
+const FIRST_OF_THREE: ([u8; BLOCK_WORDS], [u16; BLOCK_WORDS]) = {
+    let (mut granules, mut cells) = ([0; BLOCK_WORDS], [0; BLOCK_WORDS]);
     let mut word = 0;
     while word < BLOCK_WORDS {
-        first[word] = (2 * word % 3) as u32;
+        granules[word] = (2 * word % 3) as u8;
+        cells[word] = (word * 64).div_ceil(3) as u16;
         word += 1;
     }
-    first
+    (granules, cells)
 };
 
 /// The bits at even positions, next to each other.
@@ -203,13 +205,13 @@ static POSITIONS: ([[u16; 8]; 256], [u8; 256]) = {
 fn list_words<const BYTES: usize>(
     list: &mut [u16],
     words: impl Iterator<Item = u64>,
-    number: impl Fn(usize) -> usize,
+    number: impl Fn(usize) -> u16,
     offset: impl Fn(u16) -> u16,
 ) -> usize {
     let (positions, counts) = &POSITIONS;
     let mut length = 0;
     for (word, bits) in words.enumerate() {
-        let first = number(word) as u16;
+        let first = number(word);
         for (byte, bits) in bits.to_le_bytes().into_iter().take(BYTES).enumerate() {
             let first = first + byte as u16 * 8;
             let Some(places) = list[length..].first_chunk_mut::<GROUP>() else { return length };
