@@ -28,7 +28,7 @@ fn garbage_goes_first() {
     for number in 0..100_000_u64 {
         drop(heap.try_alloc([number; 16]).expect("garbage is collected before an allocation fails"));
     }
-    assert_eq!(heap.stats().last.cause, Cause::Goal); // the goal lies below the limit
+    assert_ne!(heap.stats().last.cause, Cause::Exhausted); // collections came before the limit was reached
     assert!(heap.stats().used_bytes <= LIMIT);
     // ANCHOR_END: garbage
 }
