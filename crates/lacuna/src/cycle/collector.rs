@@ -18,8 +18,9 @@ use crate::stats::{Cause, CycleStats};
 
 /// Collects the whole heap. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
-/// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the panic passes through after the heap
-/// was put into a state in which everything counts as alive, until the next collection finds out.
+/// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the
+/// panic passes through after the heap was put into a state in which everything counts as alive, until the next
+/// collection finds out.
 ///
 /// In zeal, says what is wrong with the heap.
 pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<(), VerifyError> {
@@ -32,17 +33,7 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     core.retire_cursors();
     sweep::finish(core, false);
     core.forget_remembered();
-    let work = {
-        let marking = Marking::of_everything(core);
-        mark::mark_roots(marking.core);
-        let mut work = mark::drain(marking.core);
-        stats.mark_time = clock.lap();
-        // From here to the end of the pass nothing but the pass looks at the heap.
-        let cycle = marking.core.stats.collections as u32;
-        work += weak_pass::run(marking.core, cycle, &mut stats);
-        marking.finish();
-        work
-    };
+    let work = decide(Marking::of_everything(core), mark::mark_roots, &mut stats, &mut clock);
     core.major_only = false;
     // Before the sweep: what it drops may drop and make roots.
     let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
@@ -82,16 +73,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
 
     core.retire_cursors();
     let looked_at = core.remembered.iter().map(|object| object.bytes()).sum();
-    let work = {
-        let marking = Marking::of_recent(core);
-        mark::mark_recent(marking.core);
-        let mut work = mark::drain(marking.core);
-        stats.mark_time = clock.lap();
-        let cycle = marking.core.stats.collections as u32;
-        work += weak_pass::run(marking.core, cycle, &mut stats);
-        marking.finish();
-        work
-    };
+    let work = decide(Marking::of_recent(core), mark::mark_recent, &mut stats, &mut clock);
     let verdict = if core.config.zeal { verify::verify_minor(core) } else { Ok(()) };
     stats.weak_time = clock.lap();
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
@@ -112,6 +94,18 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     core.stats.live_bytes += bytes;
     core.stats.last = stats;
     verdict
+}
+
+/// Marks from where `start` begins, and decides over what was not reached.
+fn decide(marking: Marking<'_>, start: fn(&mut Core), stats: &mut CycleStats, clock: &mut Clock) -> MarkWork {
+    start(marking.core);
+    let mut work = mark::drain(marking.core);
+    stats.mark_time = clock.lap();
+    // From here to the end of the pass nothing but the pass looks at the heap.
+    let cycle = marking.core.stats.collections as u32;
+    work += weak_pass::run(marking.core, cycle, stats);
+    marking.finish();
+    work
 }
 
 impl core::ops::AddAssign for MarkWork {

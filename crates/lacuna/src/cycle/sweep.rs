@@ -58,19 +58,8 @@ pub(crate) fn census(core: &mut Core) -> (usize, usize) {
         });
         space.rewind();
     }
-    let mut position = 0;
-    while let Some(&block) = core.larges.get(position) {
-        if is_marked(block.base()) {
-            objects += 1;
-            bytes += block.info().cell_size.get();
-            position += 1;
-        } else {
-            core.larges.swap_remove(position);
-            free_large(core, block);
-        }
-    }
-    core.old_larges = position;
-    (objects, bytes)
+    let (large, large_bytes) = large_census(core, 0);
+    (objects + large, bytes + large_bytes)
 }
 
 /// [`census`] after a minor collection, of what was allocated since the collection before: of the blocks that cursors have
@@ -94,10 +83,15 @@ pub(crate) fn minor_census(core: &mut Core) -> (usize, usize) {
             }
         });
     }
-    let mut position = core.old_larges;
+    let (large, large_bytes) = large_census(core, core.old_larges);
+    (objects + large, bytes + large_bytes)
+}
+
+/// Counts the marked large objects from a position on, and frees the others. All that are left have been seen then.
+fn large_census(core: &mut Core, from: usize) -> (usize, usize) {
+    let (mut position, mut bytes) = (from, 0);
     while let Some(&block) = core.larges.get(position) {
         if is_marked(block.base()) {
-            objects += 1;
             bytes += block.info().cell_size.get();
             position += 1;
         } else {
@@ -106,7 +100,7 @@ pub(crate) fn minor_census(core: &mut Core) -> (usize, usize) {
         }
     }
     core.old_larges = position;
-    (objects, bytes)
+    (position - from, bytes)
 }
 
 /// Whether a block has values that are dead and not dropped.

@@ -343,7 +343,7 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
         cell.try_borrow_mut()
     }
 
-    /// `[INV-CELL-3]`. Also where a write barrier goes.
+    /// `[INV-CELL-3]`, and the write barrier.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn written<C>(self, cx: &Mutator<'gc>, cell: *const C) {
