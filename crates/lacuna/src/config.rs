@@ -14,6 +14,7 @@ pub struct Config {
     pub(crate) min_heap: usize,
     pub(crate) growth_factor: f64,
     pub(crate) minor_step: Option<usize>,
+    pub(crate) increment_step: Option<usize>,
     pub(crate) automatic: bool,
     pub(crate) auto_drain: AutoDrain,
     pub(crate) keep_empty: usize,
@@ -52,6 +53,7 @@ impl Default for Config {
             min_heap: 32 << 20,
             growth_factor: 2.0,
             minor_step: Some(1 << 20),
+            increment_step: None,
             automatic: true,
             auto_drain: AutoDrain::AtSafepoints,
             keep_empty: 2 << 20,
@@ -100,6 +102,15 @@ impl Config {
     /// for some major collections.
     pub fn minor_step(mut self, bytes: Option<usize>) -> Self {
         self.minor_step = bytes;
+        self
+    }
+
+    /// The bytes of cells handed out between two *increments* of a major collection, which is then not done at once, but a
+    /// piece at a time whenever a scope ends. It begins when half of the room up to the size is used up at which it
+    /// would have been done at once, and each increment does as much as is needed to be ready in time. `None` for
+    /// collections that are done at once.
+    pub fn increment_step(mut self, bytes: Option<usize>) -> Self {
+        self.increment_step = bytes;
         self
     }
 

@@ -50,6 +50,7 @@ mod stats;
 pub use config::{AutoDrain, Config, MarkOrder};
 pub use cycle::failures::{Failure, FailureKind};
 pub use cycle::verify::{VerifyError, VerifyReport};
+pub use cycle::work::StepBudget;
 pub use error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 pub use export::retaining::{Retained, RetainingPath, SelfRetention};
 pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};
@@ -68,7 +69,7 @@ pub use object::gc::Gc;
 pub use object::sequence::WithTail;
 pub use object::trace::{Object, Trace, Visitor};
 pub use object::trace_std::Opaque;
-pub use stats::{Cause, CycleStats, Stats};
+pub use stats::{Cause, CycleStats, Phase, Stats};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 use hashbrown::HashMap;
 
 use super::failures::Failures;
+use super::major::Stage;
 use super::pacing::Pacing;
 use crate::config::Config;
 use crate::edges::finalizers::{Class, Finalizers};
@@ -17,6 +18,7 @@ use crate::error::Exhausted;
 use crate::memory::block::Block;
 use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
+use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
 use crate::memory::shrink::shrink;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
@@ -39,18 +41,20 @@ pub(crate) struct Core {
     pub(crate) spaces: Vec<Space>,
     /// The space of each type and size class.
     by_type: HashMap<(TypeId, usize), u32>,
-    /// Blocks that each begin a run with one large object.
-    pub(crate) larges: Vec<Block>,
+    pub(crate) larges: Larges,
     pub(crate) finalizers: Finalizers,
     pub(crate) marker: Marker,
     /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
-    /// The dirty objects, all of them marked. They are dirty until a collection has seen them.
+    /// For each dirty pair of granules an object that starts there, and was marked when it was written.
     pub(crate) remembered: Vec<ObjectRef>,
-    /// The next collection has to be a major one: a dirty object could not be remembered, or marking was abandoned.
+    /// The next collection has to be a major one: one is under way and is marking, or was abandoned, or a dirty object
+    /// could not be remembered.
     pub(crate) major_only: bool,
-    /// Large objects at the start of `larges` that a collection has seen.
-    pub(crate) old_larges: usize,
+    /// Where the heap is between two major collections.
+    pub(crate) stage: Stage,
+    /// What the major collection has done that is under way, or else the last one.
+    pub(crate) cycle: CycleStats,
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -75,13 +79,14 @@ impl Core {
             pacing: Pacing::new(&config),
             spaces: Vec::new(),
             by_type: HashMap::new(),
-            larges: Vec::new(),
+            larges: Larges::default(),
             finalizers: Finalizers::default(),
             marker: Marker::default(),
             armed: config.minor_step.is_some(),
             remembered: Vec::new(),
             major_only: false,
-            old_larges: 0,
+            stage: Stage::Idle,
+            cycle: CycleStats::default(),
             failures: Failures::default(),
             config,
             stats: Stats::default(),
@@ -160,15 +165,16 @@ impl Core {
     /// The space of a type and size class, made if there is none.
     fn space(&mut self, wanted: Wanted) -> Result<u32, Exhausted> {
         let Wanted { descriptor, class, cell_size } = wanted;
-        let kind = ((descriptor.type_id)(), class);
-        if let Some(&space) = self.by_type.get(&kind) {
+        let named = ((descriptor.type_id)(), class);
+        if let Some(&space) = self.by_type.get(&named) {
             return Ok(space);
         }
         self.spaces.try_reserve(1).map_err(|_| Exhausted::System)?;
         self.by_type.try_reserve(1).map_err(|_| Exhausted::System)?;
         let space = self.spaces.len() as u32;
-        self.spaces.push(Space::new(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops));
-        self.by_type.insert(kind, space);
+        let kind = core::ptr::from_ref(descriptor).cast();
+        self.spaces.push(Space::new(kind, cell_size, descriptor.drops, self.config.zeal));
+        self.by_type.insert(named, space);
         Ok(space)
     }
 
@@ -176,7 +182,7 @@ impl Core {
     #[cold]
     fn take_large(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Exhausted> {
         let Wanted { descriptor, cell_size, .. } = wanted;
-        self.larges.try_reserve(1).map_err(|_| Exhausted::System)?;
+        self.larges.reserve()?;
         let block = self.pool.take_run(cell_size)?;
         block.begin_run(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops);
         self.larges.push(block);
@@ -197,7 +203,7 @@ impl Core {
     fn make_dirty(&mut self, cell: NonNull<u8>) {
         if self.remembered.try_reserve(1).is_ok() {
             make_dirty(cell);
-            // Its cell is marked, so it lives until a major collection, which forgets what is remembered.
+            // Its cell is marked, so it lives until the next major collection begins, which forgets what is remembered.
             self.remembered.push(suspect(cell));
         } else {
             self.major_only = true;
@@ -251,7 +257,7 @@ impl Core {
         for space in &mut self.spaces {
             space.shrink();
         }
-        shrink(&mut self.larges, 0);
+        self.larges.shrink();
         shrink(&mut self.remembered, 0);
     }
 

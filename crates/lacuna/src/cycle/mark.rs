@@ -7,9 +7,11 @@
 //! marking: the start of each stretch of visits is sampled for how near to each other the objects lie.
 
 use super::core::Core;
+use super::work::Work;
 use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
-use crate::memory::chunk::{is_marked, make_clean};
+use crate::memory::block::Block;
+use crate::memory::chunk::{BLOCK_SIZE, is_marked, make_clean};
 use crate::object::descriptor::{ObjectRef, object_at};
 use crate::object::marker::Marker;
 
@@ -27,6 +29,23 @@ const MOSTLY_NEAR: usize = SAMPLE * 3 / 4;
 pub(crate) struct MarkWork {
     pub(crate) traced: usize,
     pub(crate) prefetched: usize,
+    /// Work units.
+    units: usize,
+}
+
+impl MarkWork {
+    fn visited(&mut self, objects: usize) {
+        self.traced += objects;
+        self.units += objects;
+    }
+}
+
+impl core::ops::AddAssign for MarkWork {
+    fn add_assign(&mut self, other: Self) {
+        self.traced += other.traced;
+        self.prefetched += other.prefetched;
+        self.units += other.units;
+    }
 }
 
 /// Marks the targets of all roots and of queued guardians.
@@ -43,12 +62,69 @@ pub(crate) fn mark_recent(core: &mut Core) {
     for object in core.roots.recent_targets() {
         core.marker.mark_object(object);
     }
-    let Core { remembered, marker, .. } = core;
-    for object in remembered.drain(..) {
-        make_clean(object.cell());
-        marker.requeue(object);
-    }
+    while requeue_remembered(core).is_some() {}
     mark_guarded(core);
+}
+
+/// Queues the objects of the pair of granules that was remembered last, which becomes clean, so that they are visited
+/// again; `None` if none is remembered.
+fn requeue_remembered(core: &mut Core) -> Option<()> {
+    let cell = core.remembered.pop()?.cell();
+    make_clean(cell);
+    for cell in Block::marked_in_pair(cell) {
+        core.marker.requeue(object_at(Block::of(cell), cell.addr().get() % BLOCK_SIZE));
+    }
+    Some(())
+}
+
+/// Marks in an increment what roots made since the last one lead to and what dirty objects do, as far as the work goes; says
+/// whether only the roots of the page that the table's cursor is in are left.
+pub(crate) fn catch_up(core: &mut Core, work: &mut Work) -> bool {
+    loop {
+        if !drain_some(core, work) {
+            return false;
+        }
+        if requeue_remembered(core).is_some() {
+            work.spend(1);
+        } else if let Some(targets) = core.roots.recent_page() {
+            targets.for_each(|object| core.marker.mark_object(object));
+            work.spend(UNITS_OF_PAGE);
+        } else {
+            return true;
+        }
+    }
+}
+
+/// Marks in an increment what the roots in pages from a number on lead to, as far as the work goes. Returns the number to go
+/// on from; `None` if all is marked that they lead to.
+pub(crate) fn mark_pages(core: &mut Core, mut page: usize, work: &mut Work) -> Option<usize> {
+    while drain_some(core, work) {
+        core.roots.targets_in_page(page)?.for_each(|object| core.marker.mark_object(object));
+        page += 1;
+        work.spend(UNITS_OF_PAGE);
+    }
+    Some(page)
+}
+
+/// Work units of marking what the roots of a page lead to.
+const UNITS_OF_PAGE: usize = 64;
+
+/// Visits queued objects as far as the work goes; says whether none is left. Those that the queue had no room for are left
+/// for the pause.
+fn drain_some(core: &mut Core, work: &mut Work) -> bool {
+    loop {
+        if core.marker.is_empty() {
+            return true;
+        }
+        if work.is_spent() {
+            return false;
+        }
+        let mut done = MarkWork::default();
+        drain_queue(&mut core.marker, core.config.mark_order, work.left().min(STRETCH), &mut done);
+        work.spend(done.units);
+        core.cycle.objects_traced += done.traced;
+        core.cycle.objects_prefetched += done.prefetched;
+    }
 }
 
 /// Marks the targets of queued guardians.
@@ -63,7 +139,7 @@ pub(crate) fn mark_guarded(core: &mut Core) {
 pub(crate) fn drain(core: &mut Core) -> MarkWork {
     let mut work = MarkWork::default();
     loop {
-        drain_queue(&mut core.marker, core.config.mark_order, &mut work);
+        drain_queue(&mut core.marker, core.config.mark_order, usize::MAX, &mut work);
         if !core.marker.take_overflow() {
             return work;
         }
@@ -71,45 +147,51 @@ pub(crate) fn drain(core: &mut Core) -> MarkWork {
     }
 }
 
-fn drain_queue(marker: &mut Marker, order: MarkOrder, work: &mut MarkWork) {
-    loop {
+/// Visits queued objects until there are none, or about so many work units are done.
+fn drain_queue(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkWork) {
+    while work.units < units {
         let Some((last, near)) = sample(marker, work) else {
             if marker.visit_piece() {
+                work.units += UNITS_OF_PIECE;
                 continue;
             }
             return;
         };
+        let stretch = STRETCH.min(units.saturating_sub(work.units));
         let plain = match order {
             MarkOrder::Sampled => near >= MOSTLY_NEAR,
             MarkOrder::Plain => true,
             MarkOrder::Ring => false,
         };
         if plain {
-            work.traced += last.visit_plain(marker, STRETCH);
+            work.visited(last.visit_plain(marker, stretch));
         } else {
-            let visits = last.visit_ring(marker, STRETCH);
-            work.traced += visits;
+            let visits = last.visit_ring(marker, stretch);
+            work.visited(visits);
             work.prefetched += visits;
         }
     }
 }
 
+/// Work units of visiting a piece of an array.
+const UNITS_OF_PIECE: usize = 16;
+
 /// Visits a few objects in plain order. Returns the last of them, and how many lie near their predecessor; `None` if
 /// nothing was queued.
 fn sample(marker: &mut Marker, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
     let mut previous = marker.pop()?;
-    previous.mark_edges(marker);
+    marker.visit(previous);
     let mut near = 0;
     let mut visits = 1;
     while visits < SAMPLE {
         let Some(object) = marker.pop() else { break };
         let distance = object.cell().addr().get().abs_diff(previous.cell().addr().get());
         near += usize::from(distance <= NEAR);
-        object.mark_edges(marker);
+        marker.visit(object);
         previous = object;
         visits += 1;
     }
-    work.traced += visits;
+    work.visited(visits);
     Some((previous, near))
 }
 
@@ -120,11 +202,11 @@ fn requeue_all(core: &mut Core, work: &mut MarkWork) {
     let mut visit_again = |object: ObjectRef| {
         if object.descriptor().edges {
             marker.requeue(object);
-            drain_queue(marker, config.mark_order, work);
+            drain_queue(marker, config.mark_order, usize::MAX, work);
         }
     };
     for space in spaces {
-        for &block in &space.blocks {
+        for block in space.all_blocks() {
             for (word, marks) in block.marks().iter().enumerate() {
                 for bit in ones(marks.get()) {
                     visit_again(object_at(block, space.starts.offset(word, bit)));
@@ -132,7 +214,7 @@ fn requeue_all(core: &mut Core, work: &mut MarkWork) {
             }
         }
     }
-    for &block in larges.iter().filter(|block| is_marked(block.base())) {
+    for block in larges.iter().filter(|block| is_marked(block.base())) {
         visit_again(object_at(block, 0));
     }
 }

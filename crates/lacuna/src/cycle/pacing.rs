@@ -1,5 +1,7 @@
 //! When a collection is due.
 
+use super::major::Stage;
+use super::work::Work;
 use crate::config::Config;
 
 /// Bytes between two collections at the least: blocks are accounted for as a whole when their cells begin to be handed
@@ -57,7 +59,7 @@ impl Minors {
 
 /// The heap goal, and what counts towards it.
 pub(crate) struct Pacing {
-    /// Bytes of cells that the last collection left alive.
+    /// Bytes of cells that the last collection left alive, or if that is not known yet, that there were when it ended.
     pub(crate) live: usize,
     /// Bytes of cells that the last major collection left alive.
     at_major: usize,
@@ -65,15 +67,31 @@ pub(crate) struct Pacing {
     pub(crate) allocated: usize,
     /// Bytes outside the heap that its objects hold.
     pub(crate) external: usize,
-    /// The size at which a major collection is due.
+    /// The size at which a major collection is to have ended marking.
     pub(crate) goal: usize,
+    /// The size at which it begins, and while it is under way, at which its next increment is due.
+    due: usize,
+    /// The size at which it has begun.
+    began: usize,
+    /// The size after its last increment.
+    settled: usize,
     /// When minor collections are due.
     minors: Minors,
 }
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut pacing = Self { live: 0, at_major: 0, allocated: 0, external: 0, goal: 0, minors: Minors::new(config) };
+        let mut pacing = Self {
+            live: 0,
+            at_major: 0,
+            allocated: 0,
+            external: 0,
+            goal: 0,
+            due: 0,
+            began: 0,
+            settled: 0,
+            minors: Minors::new(config),
+        };
         pacing.collected(config, 0);
         pacing
     }
@@ -83,10 +101,56 @@ impl Pacing {
         self.live.saturating_add(self.allocated).saturating_add(self.external)
     }
 
-    /// Whether the heap has reached its goal.
+    /// Whether a major collection is due, or an increment of one.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.size() >= self.goal
+        self.size() >= self.due
+    }
+
+    /// A major collection begins that is done in increments.
+    pub(crate) fn began(&mut self) {
+        self.began = self.size();
+        self.settled = self.began;
+        self.due = self.began;
+    }
+
+    /// An increment of a major collection was done; it may have been the last.
+    pub(crate) fn increment_done(&mut self, config: &Config, stage: Stage) {
+        self.settled = self.size();
+        if stage == Stage::Idle {
+            self.due = self.start(config);
+        } else {
+            let step = config.increment_step.unwrap_or(0).max(LEAST_STEP);
+            self.due = self.settled.saturating_add(step).min(self.goal.max(self.settled + 1));
+        }
+    }
+
+    /// The work that an increment of marking has to do, of which so much is left, `all` in all.
+    ///
+    /// Marking is to end when three quarters of the room between beginning and goal are used up. What is left is an
+    /// estimate; when it is exceeded, a part of all is done for what room there is.
+    pub(crate) fn marking_work(&self, left: usize, all: usize) -> Work {
+        let size = self.size();
+        if size >= self.goal {
+            return Work::unlimited();
+        }
+        let aim = self.began + (self.goal - self.began) / 4 * 3;
+        let room = if size < aim { aim - size } else { self.goal - size };
+        Work::units(share(left.max(all / 16), size.saturating_sub(self.settled), room))
+    }
+
+    /// The work of an increment after the pause, of which there are so many blocks in all.
+    pub(crate) fn sweeping_work(&self, blocks: usize) -> Work {
+        let room = self.goal.saturating_sub(self.began) / 8;
+        Work::units(share(blocks * UNITS_OF_BLOCK, self.size().saturating_sub(self.settled), room))
+    }
+
+    /// The size at which the next major collection begins.
+    fn start(&self, config: &Config) -> usize {
+        match config.increment_step {
+            Some(_) => self.goal - self.goal.saturating_sub(self.live.saturating_add(self.external)) / 2,
+            None => self.goal,
+        }
     }
 
     /// Whether a collection of either kind is due.
@@ -112,16 +176,29 @@ impl Pacing {
 
     /// After a minor collection that so many more bytes have survived.
     pub(crate) fn minor_collected(&mut self, survived: usize) {
+        let before = self.size();
         self.live += survived;
         self.allocated = 0;
+        self.settled = self.settled.saturating_sub(before - self.size().min(before));
     }
 
-    /// Sets the goal for the next collection: the growth factor times what is alive, at least the smallest heap.
+    /// Marking of a major collection has ended. How much is alive is not known yet.
+    pub(crate) fn marking_ended(&mut self) {
+        self.live = self.live.saturating_add(self.allocated);
+        self.allocated = 0;
+        self.minors.major_collected();
+    }
+
+    /// A major collection was given up before marking had ended. It begins again at the goal.
+    pub(crate) fn abandoned(&mut self) {
+        self.due = self.goal.max(self.size().saturating_add(LEAST_STEP));
+    }
+
+    /// Sets the goal for the next collection, with so many bytes of cells alive: the growth factor times that, at least the
+    /// smallest heap.
     pub(crate) fn collected(&mut self, config: &Config, live: usize) {
         self.live = live;
-        self.allocated = 0;
         self.at_major = live;
-        self.minors.major_collected();
         // A float holds every size that occurs exactly enough, and the cast saturates.
         let size = self.size();
         self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);
@@ -131,8 +208,24 @@ impl Pacing {
             let room = limit.saturating_sub(size);
             self.goal = self.goal.min(size.saturating_add((room / 4 * 3).max(limit / 16).max(LEAST_STEP)));
         }
+        self.due = self.start(config);
     }
 }
+
+/// Bytes of an object, to guess how many there are.
+pub(crate) const BYTES_OF_OBJECT: usize = 32;
+
+/// Work units of counting a block.
+pub(crate) const UNITS_OF_BLOCK: usize = 8;
+
+/// The part of the work that falls to so many bytes of the room, and at least what is worth an increment.
+fn share(work: usize, bytes: usize, room: usize) -> usize {
+    let share = work as f64 * (bytes as f64 / room.max(LEAST_STEP) as f64);
+    (share as usize).max(LEAST_UNITS)
+}
+
+/// Work units of the smallest increment.
+const LEAST_UNITS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -154,6 +247,7 @@ mod tests {
         assert!(pacing.is_due());
         let limited = config.heap_limit(Some(1_600_000));
         pacing.external = 0;
+        pacing.marking_ended();
         pacing.collected(&limited, 0);
         assert_eq!(pacing.goal, 1000);
         pacing.collected(&limited, 1_200_000);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0        colour·16 KiB          +48 KiB                              2 MiB
-//!   | blocks … | marks | dirty | kinds | infos | blocks …                  |
+//!   | blocks … | marks | occupied | dirty | kinds | infos | blocks …       |
 //! ```
 //!
 //! The side tables of a chunk start at a *colour* taken from the chunk's address. Were they at the same offset in
@@ -18,7 +18,10 @@
 //!   chunk, so the chunk's tables may be reached from it by changing its address alone.
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
-//! - `[INV-CHUNK-4]` A cell is dirty exactly while its object, which is marked, is among those that the heap remembers.
+//! - `[INV-CHUNK-4]` A pair of granules is dirty exactly while the heap remembers it: the marked objects that start in it
+//!   may have been written since.
+//! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
+//!   counted.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -51,8 +54,10 @@ const _: () = assert!(size_of::<SideTables>() <= TABLE_BLOCKS * BLOCK_SIZE && TA
 pub(crate) struct SideTables {
     /// One bit for each granule: an object that starts there was reached.
     marks: [Cell<u64>; MARK_WORDS],
-    /// One bit for each granule: the marked object that starts there was written since the last collection.
-    dirty: [Cell<u64>; MARK_WORDS],
+    /// One bit for each granule: the cell that starts there was not free when its block was counted last.
+    occupied: [Cell<u64>; MARK_WORDS],
+    /// One bit for each two granules: a marked object that starts there was written since it was looked into.
+    dirty: [Cell<u64>; MARK_WORDS / 2],
     /// For each block a word of the layer above: what its cells hold. Null where the block is free.
     kinds: [Cell<*const ()>; BLOCKS_PER_CHUNK],
     blocks: [BlockInfo; BLOCKS_PER_CHUNK],
@@ -171,23 +176,21 @@ pub(crate) fn mark(cell: NonNull<u8>) -> bool {
     true
 }
 
-/// Makes the cell dirty; says whether it was clean before.
+/// Makes the cell's pair of granules dirty.
 #[inline(always)]
-pub(crate) fn make_dirty(cell: NonNull<u8>) -> bool {
+pub(crate) fn make_dirty(cell: NonNull<u8>) {
     let (word, bit) = dirty_word(cell);
-    let dirty = word.get();
-    word.set(dirty | bit);
-    dirty & bit == 0
+    word.set(word.get() | bit);
 }
 
-/// Whether the cell is dirty.
+/// Whether the cell's pair of granules is dirty.
 #[inline(always)]
 pub(crate) fn is_dirty(cell: NonNull<u8>) -> bool {
     let (word, bit) = dirty_word(cell);
     word.get() & bit != 0
 }
 
-/// Makes the cell clean.
+/// Makes the cell's pair of granules clean.
 pub(crate) fn make_clean(cell: NonNull<u8>) {
     let (word, bit) = dirty_word(cell);
     word.set(word.get() & !bit);
@@ -196,8 +199,8 @@ pub(crate) fn make_clean(cell: NonNull<u8>) {
 #[inline(always)]
 fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
     let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / GRANULE % 64))
+    let word = (addr % CHUNK_SIZE) / (2 * GRANULE * 64);
+    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / (2 * GRANULE) % 64))
 }
 
 /// Whether the cell is marked.
@@ -213,6 +216,13 @@ impl SideTables {
     pub(crate) fn marks(&self, block: usize) -> &BlockBits {
         let first = block * BLOCK_WORDS;
         self.marks[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
+    }
+
+    /// The occupied cells of one block.
+    #[inline]
+    pub(crate) fn occupied(&self, block: usize) -> &BlockBits {
+        let first = block * BLOCK_WORDS;
+        self.occupied[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
     }
 
     /// What the cells of one block hold.

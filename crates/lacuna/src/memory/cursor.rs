@@ -1,6 +1,6 @@
 //! Allocation cursors, and the table in which the cursor of a type is found in about a nanosecond.
 //!
-//! A cursor holds a list of the free cells of its block, read from the mark bits when it enters the block: taking one
+//! A cursor holds a list of the free cells of its block, read from the occupied bits when it enters the block: taking one
 //! costs the same whether the block was empty or nine tenths full, and touches neither the bitmap nor the cell's
 //! neighbours.
 
@@ -21,7 +21,7 @@ const GROUP: usize = 8;
 /// Where the next cells of one space come from.
 ///
 /// `[INV-CURSOR-1]` The offsets from `next` on stand for cells of `block` that hold no value and that nobody else hands
-/// out: they are unmarked, and no cursor passed their block before since the last collection.
+/// out: they are not occupied, and no cursor passed their block before since it was counted.
 #[repr(align(64))]
 pub(crate) struct Cursor {
     /// Which type and size class it serves; 0 while it serves none.
@@ -83,7 +83,7 @@ impl Cursor {
         {
             for (word, allocated) in allocated.iter().enumerate() {
                 // As if all had been handed out: what was not is taken back when the cursor is retired.
-                allocated.set(allocated.get() | starts.granules[word] & !block.marks()[word].get());
+                allocated.set(allocated.get() | starts.granules[word] & !block.occupied()[word].get());
             }
         }
         Ok(!self.offsets.is_empty())
@@ -92,7 +92,7 @@ impl Cursor {
     /// Lists the free cells of its block, for which there is room.
     fn list_cells(&mut self, block: Block, starts: &CellStarts) {
         self.offsets.resize(block.free_cells() + GROUP, 0);
-        let free = block.marks().iter().zip(&starts.granules).map(|(marks, granules)| granules & !marks.get());
+        let free = block.occupied().iter().zip(&starts.granules).map(|(occupied, granules)| granules & !occupied.get());
         let units = (block.info().cell_size.get() / UNIT) as u16;
         let list = &mut *self.offsets;
         let cells = match units {
@@ -315,7 +315,7 @@ mod tests {
                 for offset in (0..cells).map(|cell| cell * size).filter(|offset| !free.contains(offset)) {
                     mark(block.cell(offset));
                 }
-                block.info().live.set((cells - free.len()) as u32);
+                block.count();
                 let mut cursor = Cursor::new(64, 0, false);
                 let starts = CellStarts::new(size, cells);
                 assert_eq!(cursor.enter(block, &starts), Ok(!free.is_empty()));

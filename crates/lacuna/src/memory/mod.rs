@@ -11,6 +11,7 @@ pub(crate) mod block;
 pub(crate) mod chunk;
 pub(crate) mod cursor;
 pub(crate) mod huge_pages;
+pub(crate) mod larges;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
 pub(crate) mod shrink;

@@ -38,6 +38,14 @@ pub(crate) struct Marker {
     noted: Vec<ObjectRef>,
     /// Some were not noted, since there was no memory.
     lost: bool,
+    /// The object that is being visited.
+    visited: Option<ObjectRef>,
+    /// The program runs before the collection ends, so that tables may move: the objects that lead to them are listed.
+    pub(crate) interrupted: bool,
+    /// Objects with ephemeron tables that were visited while that was so.
+    owners: Vec<ObjectRef>,
+    /// Some are not listed, since there was no memory.
+    owners_lost: bool,
     /// Ephemeron tables that were reached and not examined yet.
     pub(crate) fresh: TableList,
     /// Those that were examined.
@@ -63,11 +71,50 @@ impl Marker {
         if self.noted.capacity() < NOTES { self.noted.try_reserve_exact(NOTES) } else { Ok(()) }
     }
 
+    /// Lists the object that is being visited among those with ephemeron tables.
+    #[cold]
+    fn list_owner(&mut self) {
+        let owner = self.visited.expect("tables are found while an object is visited");
+        if self.owners.last() == Some(&owner) {
+            return;
+        }
+        match self.owners.try_reserve(1) {
+            Ok(()) => self.owners.push(owner),
+            Err(_) => self.owners_lost = true,
+        }
+    }
+
+    /// Visits the objects with ephemeron tables again, all of which are marked, now that the program runs no more before
+    /// the collection ends.
+    pub(crate) fn revisit_owners(&mut self) {
+        self.interrupted = false;
+        self.overflowed |= core::mem::take(&mut self.owners_lost);
+        while let Some(owner) = self.owners.pop() {
+            self.push(owner);
+        }
+    }
+
+    /// Objects and pieces that are queued.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = ObjectRef> {
+        self.stack.iter().copied().chain(self.pieces.iter().map(|piece| piece.array))
+    }
+
+    /// Whether objects were left out of the queue.
+    pub(crate) fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Whether nothing is queued; there may be objects that the queue had no room for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stack.is_empty() && self.pieces.is_empty()
+    }
+
     /// Gives back what a large heap made the queue grow to.
     pub(crate) fn shrink(&mut self, entries: usize) {
         shrink(&mut self.stack, entries.max(RESERVE));
         shrink(&mut self.pieces, RESERVE);
         shrink(&mut self.noted, NOTES);
+        shrink(&mut self.owners, 0);
     }
 
     /// Marks an object and queues it.
@@ -156,10 +203,17 @@ impl Marker {
         self.stack.pop()
     }
 
+    /// Visits an object.
+    pub(crate) fn visit(&mut self, object: ObjectRef) {
+        self.visited = Some(object);
+        object.mark_edges(self);
+    }
+
     /// Visits another piece of an array, if any waits.
     pub(crate) fn visit_piece(&mut self) -> bool {
         match self.pieces.pop() {
             Some(Piece { array, from }) => {
+                self.visited = Some(array);
                 array.mark_piece(from, self);
                 true
             }
@@ -177,7 +231,9 @@ impl Marker {
         self.stack.clear();
         self.pieces.clear();
         self.noted.clear();
+        self.owners.clear();
         (self.overflowed, self.watching, self.lost) = (false, false, false);
+        (self.interrupted, self.owners_lost) = (false, false);
     }
 }
 
@@ -207,8 +263,11 @@ pub(crate) trait MarkEdges {
 pub(crate) unsafe fn visit_plain<M: MarkEdges>(marker: &mut Marker, kind: *const (), limit: usize) -> usize {
     for visits in 0..limit {
         match marker.stack.pop_if(|object| kind_of(object.cell()) == kind) {
-            // SAFETY: the queue holds objects, and this one's block has the kind.
-            Some(object) => unsafe { M::mark_edges(object.cell(), marker) },
+            Some(object) => {
+                marker.visited = Some(object);
+                // SAFETY: the queue holds objects, and this one's block has the kind.
+                unsafe { M::mark_edges(object.cell(), marker) };
+            }
             None => return visits,
         }
     }
@@ -239,6 +298,7 @@ pub(crate) unsafe fn visit_ring<M: MarkEdges>(marker: &mut Marker, kind: *const 
         }
         match core::mem::replace(&mut ring[position], next) {
             Some(object) => {
+                marker.visited = Some(object);
                 if kind_of(object.cell()) == kind {
                     // SAFETY: the ring holds objects, and this one's block has the kind.
                     unsafe { M::mark_edges(object.cell(), marker) };
@@ -279,7 +339,9 @@ impl Visitor for Marker {
 
     /// What the values lead to is decided when everything else is marked.
     fn ephemerons(&mut self, table: TableEdge<'_>) {
-        if table.0.live() > 0 {
+        if self.interrupted {
+            self.list_owner();
+        } else if table.0.live() > 0 {
             self.fresh.reach(table);
         }
     }
