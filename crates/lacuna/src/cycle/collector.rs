@@ -15,6 +15,7 @@ use super::mark::{self, MarkWork};
 use super::verify::{self, VerifyError};
 use super::work::Work;
 use super::{ephemerons, sweep, weak_pass};
+use crate::memory::chunk::SEGMENT;
 use crate::stats::{Cause, CycleStats};
 
 /// Collects the whole heap, without interruption. `at_once`: also drops everything dead now, and gives empty chunks back.
@@ -65,8 +66,16 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut stats = CycleStats { cause, minor: true, ..CycleStats::default() };
     let mut clock = Clock::start(core.config.measure_times);
 
+    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum::<usize>() + core.segments.len() * SEGMENT;
+    if cause == Cause::Step && !core.pacing.pays(looked_at) {
+        // Even if all that is new were dead.
+        core.pacing.learn(0, looked_at);
+        if !core.pacing.wants_minors() {
+            core.disarm();
+        }
+        return Ok(());
+    }
     core.retire_cursors();
-    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum();
     core.weak.decide_over_recent(true);
     let work = decide(core, mark::mark_recent, &mut stats, &mut clock);
     let verdict = if core.config.zeal { verify::verify_marks(core, None) } else { Ok(()) };

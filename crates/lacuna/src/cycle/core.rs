@@ -16,7 +16,7 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty};
+use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty, make_segment_clean, make_segment_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
@@ -48,11 +48,15 @@ pub(crate) struct Core {
     pub(crate) armed: bool,
     /// For each dirty pair of granules an object that starts there, and was marked when it was written.
     pub(crate) remembered: Vec<ObjectRef>,
+    /// The dirty segments of large objects, each by the object and the offset of a byte in it.
+    pub(crate) segments: Vec<(ObjectRef, usize)>,
     /// The next collection has to be a major one: one is under way and is marking, or was abandoned, or a dirty object
     /// could not be remembered.
     pub(crate) major_only: bool,
     /// Where the heap is between two major collections.
     pub(crate) stage: Stage,
+    /// Work units of marking that it has done.
+    pub(crate) marked_units: usize,
     /// What the major collection has done that is under way, or else the last one.
     pub(crate) cycle: CycleStats,
     pub(crate) failures: Failures,
@@ -84,8 +88,10 @@ impl Core {
             marker: Marker::default(),
             armed: config.minor_step.is_some(),
             remembered: Vec::new(),
+            segments: Vec::new(),
             major_only: false,
             stage: Stage::Idle,
+            marked_units: 0,
             cycle: CycleStats::default(),
             failures: Failures::default(),
             config,
@@ -95,6 +101,9 @@ impl Core {
             pool: Pool::default(),
         };
         core.apply_limit();
+        if !config.huge_pages {
+            core.pool.use_small_pages();
+        }
         core
     }
 
@@ -190,22 +199,41 @@ impl Core {
         Ok(block.base())
     }
 
-    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked.
+    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked. Of a large
+    /// object, the segment that the byte at the offset lies in.
     #[inline(always)]
-    pub(crate) fn remember(&mut self, cell: NonNull<u8>) {
+    pub(crate) fn remember(&mut self, cell: NonNull<u8>, offset: usize) {
         if self.armed && is_marked(cell) && !is_dirty(cell) {
-            self.make_dirty(cell);
+            self.make_dirty(cell, offset);
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn make_dirty(&mut self, cell: NonNull<u8>) {
-        if self.remembered.try_reserve(1).is_ok() {
+    fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
+        if Block::of(cell).is_run() {
+            // What has no bytes may lie at the end of the object, where another begins.
+            let last = Block::of(cell).info().cell_size.get() - 1;
+            // Objects that are not arrays are looked into as a whole, so one segment stands for all of them.
+            let offset = if suspect(cell).descriptor().has_length() { offset.min(last) } else { 0 };
+            if make_segment_dirty(cell, offset) {
+                self.remember_segment(cell, offset);
+            }
+        } else if self.remembered.try_reserve(1).is_ok() {
             make_dirty(cell);
             // Its cell is marked, so it lives until the next major collection begins, which forgets what is remembered.
             self.remembered.push(suspect(cell));
         } else {
+            self.major_only = true;
+        }
+    }
+
+    #[cold]
+    fn remember_segment(&mut self, cell: NonNull<u8>, offset: usize) {
+        if self.segments.try_reserve(1).is_ok() {
+            // As above.
+            self.segments.push((suspect(cell), offset));
+        } else {
+            make_segment_clean(cell, offset);
             self.major_only = true;
         }
     }
@@ -215,13 +243,20 @@ impl Core {
     pub(crate) fn arm(&mut self) {
         self.armed = self.config.minor_step.is_some() && (self.pacing.wants_minors() || !self.config.automatic);
         if !self.armed {
-            self.forget_remembered();
+            self.disarm();
         }
+    }
+
+    /// Remembers no writes from now on, so that no minor collection can run before the next major one.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+        self.forget_remembered();
     }
 
     /// Makes all objects clean.
     pub(crate) fn forget_remembered(&mut self) {
         self.remembered.drain(..).for_each(|object| make_clean(object.cell()));
+        self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
     }
 
     /// Takes the unused cells back from all cursors.
@@ -259,6 +294,7 @@ impl Core {
         }
         self.larges.shrink();
         shrink(&mut self.remembered, 0);
+        shrink(&mut self.segments, 0);
     }
 
     /// Has the fast paths of observing fail while a turn is open, and only then.

@@ -25,11 +25,11 @@
 
 use super::collector::{Clock, decide};
 use super::core::Core;
+use super::ephemerons;
 use super::mark;
 use super::sweep;
 use super::verify::{self, VerifyError};
 use super::work::Work;
-use super::{ephemerons, pacing};
 use crate::memory::chunk::BLOCK_SIZE;
 use crate::stats::{Cause, CycleStats, Phase};
 
@@ -84,6 +84,7 @@ pub(crate) fn begin(core: &mut Core, cause: Cause) -> bool {
     }
     debug_assert_eq!(core.stage, Stage::Idle);
     core.cycle = CycleStats { cause, ..CycleStats::default() };
+    core.marked_units = 0;
     core.forget_remembered();
     (core.armed, core.major_only) = (false, true);
     core.stage = Stage::Clearing { chunk: 0 };
@@ -167,11 +168,11 @@ fn go_on(core: &mut Core, work: &mut Work, clock: &mut Clock) -> Result<(), Veri
 /// How much the next increment has to do so that marking ends in time.
 pub(crate) fn due_work(core: &Core) -> Work {
     let blocks = core.pool.used() / BLOCK_SIZE;
-    let objects = core.stats.live_objects + core.pacing.allocated / pacing::BYTES_OF_OBJECT;
     match core.stage {
         Stage::Idle => Work::units(0),
         Stage::Clearing { .. } | Stage::Marking { .. } => {
-            core.pacing.marking_work(objects.saturating_sub(core.cycle.objects_traced), objects)
+            let all = core.pacing.expected_units(core.stats.live_objects, core.larges.bytes, core.pacing.allocated);
+            core.pacing.marking_work(all.saturating_sub(core.marked_units) + mark::remembered_units(core), all)
         }
         Stage::Counting { .. } | Stage::Sweeping { .. } | Stage::Releasing => core.pacing.sweeping_work(blocks),
     }
@@ -233,7 +234,7 @@ pub(crate) fn counted(core: &mut Core) -> Stage {
     let bytes: usize = core.spaces.iter().map(|space| space.live * space.cell_size).sum();
     core.stats.live_objects = objects + core.larges.live();
     core.stats.live_bytes = bytes + core.larges.live_bytes;
-    core.pacing.collected(&core.config, core.stats.live_bytes);
+    core.pacing.collected(&core.config, core.stats.live_objects, core.stats.live_bytes, core.larges.bytes);
     core.apply_limit();
     Stage::Sweeping { space: 0, block: 0 }
 }

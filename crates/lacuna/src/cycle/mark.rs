@@ -11,7 +11,7 @@ use super::work::Work;
 use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
 use crate::memory::block::Block;
-use crate::memory::chunk::{BLOCK_SIZE, is_marked, make_clean};
+use crate::memory::chunk::{BLOCK_SIZE, SEGMENT, is_marked, make_clean, make_segment_clean};
 use crate::object::descriptor::{ObjectRef, object_at};
 use crate::object::marker::Marker;
 
@@ -62,13 +62,19 @@ pub(crate) fn mark_recent(core: &mut Core) {
     for object in core.roots.recent_targets() {
         core.marker.mark_object(object);
     }
-    while requeue_remembered(core).is_some() {}
+    while revisit_remembered(core).is_some() {}
     mark_guarded(core);
 }
 
-/// Queues the objects of the pair of granules that was remembered last, which becomes clean, so that they are visited
-/// again; `None` if none is remembered.
-fn requeue_remembered(core: &mut Core) -> Option<()> {
+/// Visits the segment that was remembered last, or queues the objects of the pair of granules that was, and makes it clean;
+/// `None` if nothing is remembered.
+fn revisit_remembered(core: &mut Core) -> Option<()> {
+    if let Some((object, offset)) = core.segments.pop() {
+        make_segment_clean(object.cell(), offset);
+        let start = offset & !(SEGMENT - 1);
+        core.marker.visit_range(object, start..start + SEGMENT);
+        return Some(());
+    }
     let cell = core.remembered.pop()?.cell();
     make_clean(cell);
     for cell in Block::marked_in_pair(cell) {
@@ -84,8 +90,9 @@ pub(crate) fn catch_up(core: &mut Core, work: &mut Work) -> bool {
         if !drain_some(core, work) {
             return false;
         }
-        if requeue_remembered(core).is_some() {
-            work.spend(1);
+        let units = if core.segments.is_empty() { UNITS_OF_PAIR } else { UNITS_OF_SEGMENT };
+        if revisit_remembered(core).is_some() {
+            work.spend(units);
         } else if let Some(targets) = core.roots.recent_page() {
             targets.for_each(|object| core.marker.mark_object(object));
             work.spend(UNITS_OF_PAGE);
@@ -106,22 +113,28 @@ pub(crate) fn mark_pages(core: &mut Core, mut page: usize, work: &mut Work) -> O
     Some(page)
 }
 
+/// Work units of visiting what is remembered.
+pub(crate) fn remembered_units(core: &Core) -> usize {
+    core.remembered.len() * UNITS_OF_PAIR + core.segments.len() * UNITS_OF_SEGMENT
+}
+
 /// Work units of marking what the roots of a page lead to.
 const UNITS_OF_PAGE: usize = 64;
 
-/// Visits queued objects as far as the work goes; says whether none is left. Those that the queue had no room for are left
+/// Visits queued objects as far as the work goes; says whether work is left and no object is. Those that the queue had no room for are left
 /// for the pause.
 fn drain_some(core: &mut Core, work: &mut Work) -> bool {
     loop {
-        if core.marker.is_empty() {
-            return true;
-        }
         if work.is_spent() {
             return false;
+        }
+        if core.marker.is_empty() {
+            return true;
         }
         let mut done = MarkWork::default();
         drain_queue(&mut core.marker, core.config.mark_order, work.left().min(STRETCH), &mut done);
         work.spend(done.units);
+        core.marked_units += done.units;
         core.cycle.objects_traced += done.traced;
         core.cycle.objects_prefetched += done.prefetched;
     }
@@ -150,40 +163,50 @@ pub(crate) fn drain(core: &mut Core) -> MarkWork {
 /// Visits queued objects until there are none, or about so many work units are done.
 fn drain_queue(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkWork) {
     while work.units < units {
-        let Some((last, near)) = sample(marker, work) else {
+        // An increment may be shorter than a stretch, which the next one then goes on with.
+        let sampled = if marker.in_ring > 0 { 1 } else { SAMPLE };
+        let Some((last, near)) = sample(marker, sampled, work) else {
             if marker.visit_piece() {
                 work.units += UNITS_OF_PIECE;
                 continue;
             }
             return;
         };
-        let stretch = STRETCH.min(units.saturating_sub(work.units));
         let plain = match order {
             MarkOrder::Sampled => near >= MOSTLY_NEAR,
             MarkOrder::Plain => true,
             MarkOrder::Ring => false,
         };
+        let left = units.saturating_sub(work.units);
         if plain {
-            work.visited(last.visit_plain(marker, stretch));
+            work.visited(last.visit_plain(marker, STRETCH.min(left)));
         } else {
-            let visits = last.visit_ring(marker, stretch);
+            let stretch = if marker.in_ring > 0 { marker.in_ring } else { STRETCH };
+            let visits = last.visit_ring(marker, stretch.min(left));
+            marker.in_ring = stretch.saturating_sub(visits.max(1));
             work.visited(visits);
             work.prefetched += visits;
         }
     }
 }
 
+/// Work units of finding the objects of a pair of granules and queueing them.
+const UNITS_OF_PAIR: usize = 1;
+
+/// Work units of visiting a segment of a large object.
+const UNITS_OF_SEGMENT: usize = 8;
+
 /// Work units of visiting a piece of an array.
 const UNITS_OF_PIECE: usize = 16;
 
-/// Visits a few objects in plain order. Returns the last of them, and how many lie near their predecessor; `None` if
-/// nothing was queued.
-fn sample(marker: &mut Marker, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
+/// Visits up to so many objects in plain order. Returns the last of them, and how many lie near their predecessor; `None`
+/// if nothing was queued.
+fn sample(marker: &mut Marker, objects: usize, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
     let mut previous = marker.pop()?;
     marker.visit(previous);
     let mut near = 0;
     let mut visits = 1;
-    while visits < SAMPLE {
+    while visits < objects {
         let Some(object) = marker.pop() else { break };
         let distance = object.cell().addr().get().abs_diff(previous.cell().addr().get());
         near += usize::from(distance <= NEAR);

@@ -17,6 +17,8 @@ const REUSE: f64 = 0.125;
 struct Minors {
     /// The least interval, as configured; `None` for no minor collections.
     least: Option<usize>,
+    /// How many times longer it may be at the most.
+    stretch: usize,
     /// Bytes of cells after which one is due; more than there are while they are left out.
     step: usize,
     /// Major collections before they are tried again.
@@ -25,13 +27,19 @@ struct Minors {
     doubt: u32,
 }
 
+/// How many times longer than configured the interval between minor collections may be where major ones are done in
+/// increments.
+const LONGEST_STRETCH: usize = 4;
+
 /// Major collections for which minor ones are left out at the most.
 const LARGEST_DOUBT: u32 = 32;
 
 impl Minors {
     fn new(config: &Config) -> Self {
         let step = config.minor_step.unwrap_or(usize::MAX);
-        Self { least: config.minor_step, step, left_out: 0, doubt: 1 }
+        // Where stops are to be short, those of minor collections are, too.
+        let stretch = if config.increment_step.is_some() { LONGEST_STRETCH } else { usize::MAX };
+        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 1 }
     }
 
     /// After a minor collection that did or did not pay, where so many bytes lie between two major ones.
@@ -42,7 +50,7 @@ impl Minors {
             return;
         }
         self.step = self.step.saturating_mul(2);
-        if self.step > room / 4 && least <= room {
+        if self.step > (room / 4).min(least.saturating_mul(self.stretch)) && least <= room {
             self.step = usize::MAX;
             self.left_out = self.doubt;
             self.doubt = (self.doubt * 2).min(LARGEST_DOUBT);
@@ -75,6 +83,8 @@ pub(crate) struct Pacing {
     began: usize,
     /// The size after its last increment.
     settled: usize,
+    /// Work units that marking what the last major collection left alive is expected to take.
+    expected: usize,
     /// When minor collections are due.
     minors: Minors,
 }
@@ -90,9 +100,10 @@ impl Pacing {
             due: 0,
             began: 0,
             settled: 0,
+            expected: 0,
             minors: Minors::new(config),
         };
-        pacing.collected(config, 0);
+        pacing.collected(config, 0, 0, 0);
         pacing
     }
 
@@ -120,7 +131,7 @@ impl Pacing {
         if stage == Stage::Idle {
             self.due = self.start(config);
         } else {
-            let step = config.increment_step.unwrap_or(0).max(LEAST_STEP);
+            let step = config.increment_step.unwrap_or(LEAST_STEP).max(1);
             self.due = self.settled.saturating_add(step).min(self.goal.max(self.settled + 1));
         }
     }
@@ -146,11 +157,22 @@ impl Pacing {
     }
 
     /// The size at which the next major collection begins.
+    ///
+    /// As late as the increments can still be small, so that little dies after it was marked, and the barrier is armed for
+    /// a short time; but with a part of the room to spare, since how much there will be to mark is an estimate.
     fn start(&self, config: &Config) -> usize {
-        match config.increment_step {
-            Some(_) => self.goal - self.goal.saturating_sub(self.live.saturating_add(self.external)) / 2,
-            None => self.goal,
+        if config.increment_step.is_none() {
+            return self.goal;
         }
+        let room = self.goal.saturating_sub(self.live.saturating_add(self.external));
+        let marking = self.expected.saturating_add(room / BYTES_OF_SURVIVOR).saturating_mul(BYTES_FOR_UNIT);
+        self.goal - (marking / 3).saturating_mul(4).clamp(room / 16, room / 4 * 3)
+    }
+
+    /// The work units that marking so many live objects, large ones of so many bytes, and what lives of so many bytes
+    /// allocated since is expected to take.
+    pub(crate) fn expected_units(&self, objects: usize, large: usize, allocated: usize) -> usize {
+        objects + large / BYTES_OF_ARRAY + allocated / BYTES_OF_SURVIVOR
     }
 
     /// Whether a collection of either kind is due.
@@ -167,11 +189,21 @@ impl Pacing {
     /// After a minor collection that was due, which so many more bytes have survived, and which has looked at so many again:
     /// whether it has paid.
     pub(crate) fn learn(&mut self, survived: usize, looked_at: usize) {
+        let paid = self.pays(survived + looked_at);
+        self.minors.learn(paid, self.room());
+    }
+
+    /// Whether a minor collection pays that has to look at so many bytes.
+    pub(crate) fn pays(&self, bytes: usize) -> bool {
         // What collecting costs for each byte allocated, in bytes marked: by this minor collection, and without them.
-        let room = self.goal.saturating_sub(self.at_major).max(1);
-        let minor = (survived + looked_at) as f64 / self.allocated.max(1) as f64;
-        let major = self.at_major as f64 / room as f64;
-        self.minors.learn(minor <= major + REUSE, room);
+        let minor = bytes as f64 / self.allocated.max(1) as f64;
+        let major = self.at_major as f64 / self.room() as f64;
+        minor <= major + REUSE
+    }
+
+    /// Bytes between the last major collection and the goal.
+    fn room(&self) -> usize {
+        self.goal.saturating_sub(self.at_major).max(1)
     }
 
     /// After a minor collection that so many more bytes have survived.
@@ -194,9 +226,10 @@ impl Pacing {
         self.due = self.goal.max(self.size().saturating_add(LEAST_STEP));
     }
 
-    /// Sets the goal for the next collection, with so many bytes of cells alive: the growth factor times that, at least the
-    /// smallest heap.
-    pub(crate) fn collected(&mut self, config: &Config, live: usize) {
+    /// Sets the goal for the next collection, with so many objects and bytes of cells alive, `large` of them of large objects:
+    /// the growth factor times those bytes, at least the smallest heap.
+    pub(crate) fn collected(&mut self, config: &Config, objects: usize, live: usize, large: usize) {
+        self.expected = self.expected_units(objects, large, 0);
         self.live = live;
         self.at_major = live;
         // A float holds every size that occurs exactly enough, and the cast saturates.
@@ -212,15 +245,22 @@ impl Pacing {
     }
 }
 
-/// Bytes of an object, to guess how many there are.
-pub(crate) const BYTES_OF_OBJECT: usize = 32;
+/// Bytes that are allocated for each object that lives to see the next major collection, to guess how many do.
+pub(crate) const BYTES_OF_SURVIVOR: usize = 256;
+
+/// Bytes of a large array for each work unit of marking it: those of a piece, in words.
+const BYTES_OF_ARRAY: usize = 64;
+
+/// Bytes that are allocated for each work unit of marking, where there is room for that: so an increment after 16 KiB takes
+/// about as long as the allocation of 16 KiB of small objects and what is done with them.
+const BYTES_FOR_UNIT: usize = 8;
 
 /// Work units of counting a block.
 pub(crate) const UNITS_OF_BLOCK: usize = 8;
 
 /// The part of the work that falls to so many bytes of the room, and at least what is worth an increment.
 fn share(work: usize, bytes: usize, room: usize) -> usize {
-    let share = work as f64 * (bytes as f64 / room.max(LEAST_STEP) as f64);
+    let share = work as f64 * (bytes as f64 / room.max(1) as f64);
     (share as usize).max(LEAST_UNITS)
 }
 
@@ -236,10 +276,10 @@ mod tests {
         let config = Config::default().min_heap(1000).growth_factor(2.0);
         let mut pacing = Pacing::new(&config);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&config, 100);
+        pacing.collected(&config, 0, 100, 0);
         assert_eq!(pacing.goal, 1000);
         pacing.external = 500;
-        pacing.collected(&config, 1000);
+        pacing.collected(&config, 0, 1000, 0);
         assert_eq!(pacing.goal, 3000);
         pacing.allocated = 1499;
         assert!(!pacing.is_due());
@@ -248,13 +288,13 @@ mod tests {
         let limited = config.heap_limit(Some(1_600_000));
         pacing.external = 0;
         pacing.marking_ended();
-        pacing.collected(&limited, 0);
+        pacing.collected(&limited, 0, 0, 0);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&limited, 1_200_000);
+        pacing.collected(&limited, 0, 1_200_000, 0);
         assert_eq!(pacing.goal, 1_500_000);
-        pacing.collected(&limited, 1_590_000);
+        pacing.collected(&limited, 0, 1_590_000, 0);
         assert_eq!(pacing.goal, 1_690_000);
-        pacing.collected(&config, usize::MAX);
+        pacing.collected(&config, 0, usize::MAX, 0);
         assert_eq!(pacing.goal, usize::MAX);
     }
 }

@@ -147,7 +147,8 @@ fn check_barrier(core: &Core) -> Result<(), VerifyError> {
     if !core.armed || core.marker.has_overflowed() {
         return Ok(());
     }
-    let queued: HashSet<ObjectRef> = core.marker.queued().collect();
+    let written = core.segments.iter().map(|&(object, _)| object);
+    let queued: HashSet<ObjectRef> = core.marker.queued().chain(written).collect();
     let small = core.spaces.iter().flat_map(|space| {
         space.all_blocks().flat_map(move |block| {
             block.marks().iter().enumerate().flat_map(move |(word, marks)| {

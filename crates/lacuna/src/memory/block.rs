@@ -190,8 +190,8 @@ impl Block {
     pub(crate) fn marked_in_pair(cell: NonNull<u8>) -> impl Iterator<Item = NonNull<u8>> {
         let block = Self::of(cell);
         let first = cell.addr().get() % BLOCK_SIZE / GRANULE & !1;
-        let pair = if block.is_run() { 0..1 } else { first..first + 2 };
-        pair.filter(move |granule| block.marks()[granule / 64].get() & 1 << (granule % 64) != 0)
+        (first..first + 2)
+            .filter(move |granule| block.marks()[granule / 64].get() & 1 << (granule % 64) != 0)
             .map(move |granule| block.cell_in_granule(granule))
     }
 

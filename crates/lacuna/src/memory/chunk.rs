@@ -22,6 +22,8 @@
 //!   may have been written since.
 //! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
 //!   counted.
+//! - `[INV-CHUNK-6]` A large object begins with a block. In a shared chunk all of it lies within the first [`CHUNK_SIZE`]
+//!   bytes; a chunk with more bytes ends with a [`segment_table`], which its object does not reach.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -88,6 +90,11 @@ impl Chunk {
         unsafe { chunk.tables_ptr().write_bytes(0, 1) };
         let tables = chunk.tables();
         tables.bytes.set(bytes);
+        if bytes > CHUNK_SIZE {
+            let table = segment_table(bytes);
+            // SAFETY: the last bytes of the allocation, which are more than those of the table.
+            unsafe { base.add(bytes - table).write_bytes(0, table) };
+        }
         tables.free.set(chunk.usable_blocks());
         Some(chunk)
     }
@@ -201,6 +208,48 @@ fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
     let addr = cell.addr().get();
     let word = (addr % CHUNK_SIZE) / (2 * GRANULE * 64);
     (&Chunk::of(cell).tables().dirty[word], 1 << (addr / (2 * GRANULE) % 64))
+}
+
+/// Bytes of a segment: a part of a large object that is dirty by itself.
+pub(crate) const SEGMENT: usize = 128;
+
+/// Bytes of the table of dirty segments at the end of a chunk of so many bytes that holds one huge object. The chunk's own
+/// tables cover only its first part.
+pub(crate) const fn segment_table(bytes: usize) -> usize {
+    (bytes / SEGMENT / 64 + 1) * size_of::<u64>()
+}
+
+/// The dirty bit of the segment that a byte of a large object lies in. `[INV-CHUNK-6]`
+#[inline]
+fn segment_word(run: NonNull<u8>, offset: usize) -> (&'static Cell<u64>, u64) {
+    let chunk = Chunk::of(run);
+    let bytes = chunk.tables().bytes.get();
+    if bytes == CHUNK_SIZE {
+        // A segment has four pairs of granules, and the object's first pair says whether it is dirty as a whole.
+        let (start, second) = (offset & !(SEGMENT - 1), 2 * GRANULE);
+        return dirty_word(run.map_addr(|addr| addr.saturating_add(start + second)));
+    }
+    let segment = offset / SEGMENT;
+    let word = bytes - segment_table(bytes) + segment / 64 * size_of::<u64>();
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-6] the table lies at the end of the chunk, initialised, and has a bit for each
+    // segment that the object can have. Its words are only ever shared, as cells.
+    let word = unsafe { chunk.base().add(word).cast::<Cell<u64>>().as_ref() };
+    (word, 1 << (segment % 64))
+}
+
+/// Makes the segment dirty that a byte of a large object lies in; says whether it was clean before.
+#[inline]
+pub(crate) fn make_segment_dirty(run: NonNull<u8>, offset: usize) -> bool {
+    let (word, bit) = segment_word(run, offset);
+    let dirty = word.get();
+    word.set(dirty | bit);
+    dirty & bit == 0
+}
+
+/// Makes the segment clean that a byte of a large object lies in.
+pub(crate) fn make_segment_clean(run: NonNull<u8>, offset: usize) {
+    let (word, bit) = segment_word(run, offset);
+    word.set(word.get() & !bit);
 }
 
 /// Whether the cell is marked.

@@ -24,6 +24,8 @@ pub(crate) struct Larges {
     end: usize,
     /// Bytes of the runs that were counted.
     pub(crate) live_bytes: usize,
+    /// Bytes of all runs.
+    pub(crate) bytes: usize,
 }
 
 /// What came of looking at a large object.
@@ -40,6 +42,7 @@ impl Larges {
     }
 
     pub(crate) fn push(&mut self, run: Block) {
+        self.bytes += run.info().cell_size.get();
         self.runs.push(run);
     }
 
@@ -85,6 +88,7 @@ impl Larges {
         self.runs.swap(self.next, self.end);
         self.runs.swap(self.end, self.old);
         self.runs.swap_remove(self.old);
+        self.bytes -= run.info().cell_size.get();
         Some(Counted::Dead(run))
     }
 
@@ -97,6 +101,7 @@ impl Larges {
             return Some(Counted::Live);
         }
         self.runs.swap_remove(self.old);
+        self.bytes -= run.info().cell_size.get();
         Some(Counted::Dead(run))
     }
 

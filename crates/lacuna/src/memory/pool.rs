@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::block::Block;
-use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK};
+use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK, segment_table};
 use crate::error::Exhausted;
 
 /// Blocks in the longest run that is looked for in a shared chunk; a longer one gets a chunk of its own.
@@ -26,9 +26,16 @@ pub(crate) struct Pool {
     used: usize,
     /// What `used` may not exceed.
     limit: Option<usize>,
+    /// Whether chunks are never in huge pages.
+    small_pages: bool,
 }
 
 impl Pool {
+    /// Asks for no huge pages from now on.
+    pub(crate) fn use_small_pages(&mut self) {
+        self.small_pages = true;
+    }
+
     /// Refuses blocks from now on that would make [`Self::used`] exceed `limit` bytes.
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         self.limit = limit;
@@ -97,6 +104,7 @@ impl Pool {
         let total = bytes
             .checked_next_multiple_of(BLOCK_SIZE)
             .and_then(|bytes| bytes.checked_add(LAST_TABLE_BLOCK * BLOCK_SIZE))
+            .and_then(|bytes| bytes.checked_add(segment_table(bytes).next_multiple_of(BLOCK_SIZE)))
             .ok_or(Exhausted::System)?
             .max(CHUNK_SIZE + BLOCK_SIZE);
         let chunk = self.add_chunk(total)?;
@@ -109,7 +117,7 @@ impl Pool {
 
     fn add_chunk(&mut self, bytes: usize) -> Result<Chunk, Exhausted> {
         self.chunks.try_reserve(1).map_err(|_| Exhausted::System)?;
-        let huge_pages = self.chunks.len() >= SMALL_HEAP_CHUNKS;
+        let huge_pages = self.chunks.len() >= SMALL_HEAP_CHUNKS && !self.small_pages;
         let chunk = Chunk::allocate(bytes, huge_pages).ok_or(Exhausted::System)?;
         chunk.tables().position.set(self.chunks.len());
         self.chunks.push(chunk);

@@ -6,6 +6,7 @@
 
 use core::any::{TypeId, type_name};
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::edges::EdgeList;
@@ -36,6 +37,8 @@ pub(crate) struct Descriptor {
     visit_ring: unsafe fn(&mut Marker, *const (), usize) -> usize,
     /// Marks what the elements from the given index on lead to, up to the end of the piece.
     mark_piece: unsafe fn(NonNull<u8>, usize, &mut Marker),
+    /// Marks what lies in a range of the cell's bytes leads to; it may be more, up to the whole object.
+    mark_range: unsafe fn(NonNull<u8>, Range<usize>, &mut Marker),
     list: unsafe fn(NonNull<u8>, &mut EdgeList),
     drop: unsafe fn(NonNull<u8>),
     bytes: unsafe fn(NonNull<u8>) -> usize,
@@ -95,6 +98,12 @@ impl ObjectRef {
     pub(crate) fn mark_piece(self, from: usize, marker: &mut Marker) {
         // SAFETY: as in `mark_edges`.
         unsafe { (self.descriptor().mark_piece)(self.0, from, marker) };
+    }
+
+    /// Marks what lies in a range of the cell's bytes leads to.
+    pub(crate) fn mark_range(self, range: Range<usize>, marker: &mut Marker) {
+        // SAFETY: as in `mark_edges`.
+        unsafe { (self.descriptor().mark_range)(self.0, range, marker) };
     }
 
     /// Lists the object's edges.
@@ -175,6 +184,11 @@ impl<H: Trace, T: Trace> MarkEdges for Sequence<H, T> {
 }
 
 impl Descriptor {
+    /// Whether each object has its own length.
+    pub(crate) fn has_length(&self) -> bool {
+        self.cell_size == 0
+    }
+
     const fn sized<T: Trace>() -> Self {
         Self {
             cell_size: cell_size(size_of::<T>(), align_of::<T>()),
@@ -185,6 +199,8 @@ impl Descriptor {
             visit_plain: visit_plain::<Value<T>>,
             visit_ring: visit_ring::<Value<T>>,
             mark_piece: |_, _, _| unreachable!("sized objects are traced in one piece"),
+            // SAFETY: [INV-OBJ-1] the cell holds a `T`.
+            mark_range: |cell, _, marker| unsafe { Value::<T>::mark_edges(cell, marker) },
             // SAFETY: [INV-OBJ-1] the cell holds a `T`, which nobody changes meanwhile.
             list: |cell, list| unsafe { cell.cast::<T>().as_ref() }.trace(list),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.
@@ -207,6 +223,8 @@ impl Descriptor {
             visit_ring: visit_ring::<Sequence<H, T>>,
             // SAFETY: [INV-OBJ-1] the cell holds a sequence of this header and element.
             mark_piece: |cell, from, marker| unsafe { sequence::mark_piece::<H, T>(cell, from, marker) },
+            // SAFETY: as above.
+            mark_range: |cell, range, marker| unsafe { sequence::mark_range::<H, T>(cell, range, marker) },
             // SAFETY: as above.
             list: |cell, list| unsafe { O::object(cell, ()).as_ref() }.trace_object(list),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::descriptor::ObjectRef;
@@ -38,6 +39,8 @@ pub(crate) struct Marker {
     noted: Vec<ObjectRef>,
     /// Some were not noted, since there was no memory.
     lost: bool,
+    /// How many more objects are visited by way of the prefetch ring before the order is chosen again.
+    pub(crate) in_ring: usize,
     /// The object that is being visited.
     visited: Option<ObjectRef>,
     /// The program runs before the collection ends, so that tables may move: the objects that lead to them are listed.
@@ -209,6 +212,12 @@ impl Marker {
         object.mark_edges(self);
     }
 
+    /// Visits what lies in a range of an object's bytes.
+    pub(crate) fn visit_range(&mut self, object: ObjectRef, range: Range<usize>) {
+        self.visited = Some(object);
+        object.mark_range(range, self);
+    }
+
     /// Visits another piece of an array, if any waits.
     pub(crate) fn visit_piece(&mut self) -> bool {
         match self.pieces.pop() {
@@ -232,6 +241,7 @@ impl Marker {
         self.pieces.clear();
         self.noted.clear();
         self.owners.clear();
+        self.in_ring = 0;
         (self.overflowed, self.watching, self.lost) = (false, false, false);
         (self.interrupted, self.owners_lost) = (false, false);
     }

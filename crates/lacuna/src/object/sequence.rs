@@ -11,6 +11,7 @@
 
 use core::alloc::Layout;
 use core::any::TypeId;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::marker::Marker;
@@ -133,6 +134,26 @@ pub(crate) unsafe fn mark_piece<H: Trace, T: Trace>(cell: NonNull<u8>, from: usi
     }
     if end < elements.len() {
         marker.push_piece(cell, end);
+    }
+}
+
+/// Marks what the header and elements lead to that lie, also in part, in a range of the cell's bytes.
+///
+/// # Safety
+///
+/// `[INV-SEQ-1]` for a sequence with this header and element.
+pub(crate) unsafe fn mark_range<H: Trace, T: Trace>(cell: NonNull<u8>, range: Range<usize>, marker: &mut Marker) {
+    let first = tail_offset::<H, T>();
+    if range.start < first && H::NEEDS_TRACE {
+        // SAFETY: the caller's.
+        unsafe { header::<H, T>(cell) }.trace(marker);
+    }
+    if T::NEEDS_TRACE && size_of::<T>() > 0 {
+        // SAFETY: the caller's.
+        let elements = unsafe { tail::<H, T>(cell) };
+        let end = range.end.saturating_sub(first).div_ceil(size_of::<T>()).min(elements.len());
+        let start = (range.start.saturating_sub(first) / size_of::<T>()).min(end);
+        elements[start..end].iter().for_each(|element| element.trace(marker));
     }
 }
 
