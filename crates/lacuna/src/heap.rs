@@ -137,7 +137,9 @@ impl Heap {
         let core = self.core();
         if core.config.zeal {
             self.collect_because(Cause::Zeal, false);
-        } else if core.config.automatic && core.pacing.is_due() {
+        } else if core::mem::take(&mut core.refused) {
+            self.collect_because(Cause::Exhausted, true);
+        } else if core.config.automatic && (core.pacing.is_due() || core.is_crowded()) {
             self.collect_because(Cause::Goal, false);
         } else if core.config.automatic && core.pacing.wants_collection() {
             self.collect_minor_because(Cause::Step);

@@ -43,7 +43,8 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     if at_once {
         sweep::finish(core, true);
     }
-    core.pacing.collected(&core.config, live_bytes);
+    core.pacing.collected(&core.config, live_bytes, core.pool.used());
+    core.refused = false;
     core.arm();
     core.pool.release_empty(if at_once { core.config.keep_empty } else { core.pacing.goal });
     if at_once {

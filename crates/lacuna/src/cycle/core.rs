@@ -51,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) major_only: bool,
     /// Large objects at the start of `larges` that a collection has seen.
     pub(crate) old_larges: usize,
+    /// There was no memory for an object since the last major collection.
+    pub(crate) refused: bool,
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -82,6 +84,7 @@ impl Core {
             remembered: Vec::new(),
             major_only: false,
             old_larges: 0,
+            refused: false,
             failures: Failures::default(),
             config,
             stats: Stats::default(),
@@ -120,19 +123,30 @@ impl Core {
                 return Err(Refused::Exhausted(Exhausted::Closed));
             }
             if wanted.cell_size > LARGEST_CELL {
-                return self.take_large(wanted).map_err(Refused::Exhausted);
+                let large = self.take_large(wanted);
+                return large.map_err(|reason| self.refuse(reason));
             }
-            self.place_cursor(place, wanted).map_err(Refused::Exhausted)?;
+            if let Err(reason) = self.place_cursor(place, wanted) {
+                return Err(self.refuse(reason));
+            }
         }
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
-            match self.spaces[space as usize].refill(cursor, &mut self.pool).map_err(Refused::Exhausted)? {
+            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
+            match refill.map_err(|reason| self.refuse(reason))? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
                 Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
             }
         }
-        Ok(cursor.take().expect("the cursor was refilled"))
+        Ok(self.cursors.at(place).take().expect("the cursor was refilled"))
+    }
+
+    /// Has everything collected when the scope is over, in which there is no memory for an object.
+    #[cold]
+    fn refuse(&mut self, reason: Exhausted) -> Refused {
+        self.refused = true;
+        Refused::Exhausted(reason)
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -234,7 +248,17 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.wants_collection() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+        self.pacing.wants_collection()
+            || self.is_crowded()
+            || self.finalizers.queued_callbacks() > 0
+            || self.refused
+            || self.config.zeal
+    }
+
+    /// Whether the blocks in use are more than what is alive can have use for.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.pacing.is_crowded(self.pool.used())
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.

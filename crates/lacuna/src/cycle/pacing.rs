@@ -67,14 +67,28 @@ pub(crate) struct Pacing {
     pub(crate) external: usize,
     /// The size at which a major collection is due.
     pub(crate) goal: usize,
+    /// Bytes of blocks in use above which a major collection is due. Minor collections give no blocks back, so those of a
+    /// type that is no longer allocated would be held without need. No bound until a minor collection has run.
+    most_used: usize,
+    /// The bound from the next minor collection on.
+    next_most_used: usize,
     /// When minor collections are due.
     minors: Minors,
 }
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut pacing = Self { live: 0, at_major: 0, allocated: 0, external: 0, goal: 0, minors: Minors::new(config) };
-        pacing.collected(config, 0);
+        let mut pacing = Self {
+            live: 0,
+            at_major: 0,
+            allocated: 0,
+            external: 0,
+            goal: 0,
+            most_used: usize::MAX,
+            next_most_used: usize::MAX,
+            minors: Minors::new(config),
+        };
+        pacing.collected(config, 0, 0);
         pacing
     }
 
@@ -87,6 +101,12 @@ impl Pacing {
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.size() >= self.goal
+    }
+
+    /// Whether blocks of so many bytes are more than what is alive can have use for.
+    #[inline]
+    pub(crate) fn is_crowded(&self, used: usize) -> bool {
+        used > self.most_used
     }
 
     /// Whether a collection of either kind is due.
@@ -114,10 +134,12 @@ impl Pacing {
     pub(crate) fn minor_collected(&mut self, survived: usize) {
         self.live += survived;
         self.allocated = 0;
+        self.most_used = self.next_most_used;
     }
 
-    /// Sets the goal for the next collection: the growth factor times what is alive, at least the smallest heap.
-    pub(crate) fn collected(&mut self, config: &Config, live: usize) {
+    /// Sets the goal for the next major collection, after one that left so much alive, in blocks of so many bytes: the growth
+    /// factor times what is alive, at least the smallest heap.
+    pub(crate) fn collected(&mut self, config: &Config, live: usize, used: usize) {
         self.live = live;
         self.allocated = 0;
         self.at_major = live;
@@ -131,6 +153,8 @@ impl Pacing {
             let room = limit.saturating_sub(size);
             self.goal = self.goal.min(size.saturating_add((room / 4 * 3).max(limit / 16).max(LEAST_STEP)));
         }
+        self.most_used = usize::MAX;
+        self.next_most_used = used.saturating_add(self.goal.saturating_sub(size));
     }
 }
 
@@ -143,10 +167,10 @@ mod tests {
         let config = Config::default().min_heap(1000).growth_factor(2.0);
         let mut pacing = Pacing::new(&config);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&config, 100);
+        pacing.collected(&config, 100, 0);
         assert_eq!(pacing.goal, 1000);
         pacing.external = 500;
-        pacing.collected(&config, 1000);
+        pacing.collected(&config, 1000, 0);
         assert_eq!(pacing.goal, 3000);
         pacing.allocated = 1499;
         assert!(!pacing.is_due());
@@ -154,13 +178,13 @@ mod tests {
         assert!(pacing.is_due());
         let limited = config.heap_limit(Some(1_600_000));
         pacing.external = 0;
-        pacing.collected(&limited, 0);
+        pacing.collected(&limited, 0, 0);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&limited, 1_200_000);
+        pacing.collected(&limited, 1_200_000, 0);
         assert_eq!(pacing.goal, 1_500_000);
-        pacing.collected(&limited, 1_590_000);
+        pacing.collected(&limited, 1_590_000, 0);
         assert_eq!(pacing.goal, 1_690_000);
-        pacing.collected(&config, usize::MAX);
+        pacing.collected(&config, usize::MAX, 0);
         assert_eq!(pacing.goal, usize::MAX);
     }
 }
