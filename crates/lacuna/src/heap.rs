@@ -135,13 +135,15 @@ impl Heap {
     #[cold]
     fn safepoint(&mut self) {
         let core = self.core();
-        if core.config.zeal {
+        if core.config.zeal && core.wants_minor() {
+            self.collect_minor_because(Cause::Zeal);
+        } else if core.config.zeal {
             self.collect_because(Cause::Zeal, false);
-        } else if core::mem::take(&mut core.refused) {
+        } else if core.refused {
             self.collect_because(Cause::Exhausted, true);
-        } else if core.config.automatic && (core.pacing.is_due() || core.is_crowded()) {
+        } else if core.config.automatic && core.wants_major() {
             self.collect_because(Cause::Goal, false);
-        } else if core.config.automatic && core.pacing.wants_collection() {
+        } else if core.config.automatic && core.wants_minor() {
             self.collect_minor_because(Cause::Step);
         }
         let core = self.core();

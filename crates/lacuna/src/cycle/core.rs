@@ -248,17 +248,19 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.wants_collection()
-            || self.is_crowded()
-            || self.finalizers.queued_callbacks() > 0
-            || self.refused
-            || self.config.zeal
+        self.wants_minor() || self.wants_major() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
     }
 
-    /// Whether the blocks in use are more than what is alive can have use for.
+    /// Whether a major collection is due.
     #[inline]
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.pacing.is_crowded(self.pool.used())
+    pub(crate) fn wants_major(&self) -> bool {
+        self.pacing.is_due() || self.pacing.is_crowded(self.pool.used()) || self.refused
+    }
+
+    /// Whether a minor collection is due, if no major one is.
+    #[inline]
+    pub(crate) fn wants_minor(&self) -> bool {
+        self.pacing.is_minor_due()
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.
@@ -317,6 +319,7 @@ impl Core {
             finalizer_bytes: self.finalizers.bytes(),
             external_bytes: self.pacing.external,
             goal_bytes: self.pacing.goal,
+            major_due: self.wants_major(),
             roots: self.roots.roots(),
             weak_slots: self.weak.in_use(),
             armed: self.finalizers.armed(),

@@ -109,15 +109,15 @@ impl Pacing {
         used > self.most_used
     }
 
-    /// Whether a collection of either kind is due.
+    /// Whether a minor collection is due, if no major one is.
     #[inline]
-    pub(crate) fn wants_collection(&self) -> bool {
-        self.allocated >= self.minors.step || self.is_due()
+    pub(crate) fn is_minor_due(&self) -> bool {
+        self.allocated >= self.minors.step
     }
 
-    /// Whether minor collections are due at some time before the next major one.
+    /// Whether minor collections are not left out: they are due before the next major one, or run when the program says so.
     pub(crate) fn wants_minors(&self) -> bool {
-        self.minors.step < usize::MAX
+        self.minors.step < usize::MAX || self.minors.least == Some(usize::MAX)
     }
 
     /// After a minor collection that was due, which so many more bytes have survived, and which has looked at so many again:
