@@ -16,6 +16,9 @@ use super::{ephemerons, sweep, weak_pass};
 use crate::memory::block::Block;
 use crate::stats::{Cause, CycleStats};
 
+/// Bytes that looking at an ephemeron counts for: about those of an entry.
+const EPHEMERON: usize = 32;
+
 /// Collects the whole heap. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
 /// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the
@@ -73,14 +76,14 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut clock = Clock::start(core.config.measure_times);
 
     core.retire_cursors();
-    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum();
+    let looked_at: usize = core.remembered.iter().map(|object| object.bytes()).sum();
     let work = decide(Marking::of_recent(core), mark::mark_recent, &mut stats, &mut clock);
     let verdict = if core.config.zeal { verify::verify_minor(core) } else { Ok(()) };
     stats.weak_time = clock.lap();
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
     let (objects, bytes) = sweep::minor_census(core);
     if cause == Cause::Step {
-        core.pacing.learn(bytes, looked_at);
+        core.pacing.learn(bytes, looked_at + stats.ephemerons_examined * EPHEMERON);
         core.arm();
     }
     core.pacing.minor_collected(bytes);
