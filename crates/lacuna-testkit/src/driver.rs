@@ -152,7 +152,9 @@ pub(crate) fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, heap: T, m
 
 /// Whether the next safepoint collects, as the statistics tell everyone.
 fn is_due(stats: &Stats) -> bool {
-    stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes
+    let at_goal = stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes;
+    assert!(stats.major_due || !at_goal, "a collection is due at the goal");
+    stats.major_due
 }
 
 impl Tables {

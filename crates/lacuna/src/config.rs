@@ -71,7 +71,8 @@ impl Config {
     /// `None`, the default, for as many as the system gives.
     ///
     /// Objects are accounted for by the block (16 KiB), so a limit below some hundred KiB leaves few types room. The heap
-    /// is collected in time to leave scopes, which do not collect, a part of the room below the limit.
+    /// is collected in time to leave scopes, which do not collect, a part of the room below the limit. When a scope ends in
+    /// which there was no memory for an object, everything is collected.
     pub fn heap_limit(mut self, bytes: Option<usize>) -> Self {
         self.heap_limit = bytes;
         self
@@ -98,7 +99,8 @@ impl Config {
 
     /// The bytes of cells handed out after which a *minor* collection runs: one that frees what has died of the objects
     /// made since the last collection, and looks at no others but those that were written since. Default 1 MiB: about a
-    /// second-level cache, so that the memory of new objects is used again while it is there. `None` for none.
+    /// second-level cache, so that the memory of new objects is used again while it is there. `None` for none, and
+    /// `Some(usize::MAX)` for those that [`Heap::collect_minor`](crate::Heap::collect_minor) asks for.
     ///
     /// Where minor collections do not pay, because most new objects live on, the interval grows, and they are left out
     /// for some major collections.
@@ -158,7 +160,8 @@ impl Config {
     }
 
     /// Whether the heap looks for mistakes in itself and in hand-written `Trace` implementations, at a great cost:
-    /// it collects at every chance, fills freed cells with a pattern, and verifies itself after each step. Default false.
+    /// it collects at every chance, fills freed cells with a pattern, and verifies itself after each step. Where a
+    /// [minor](Self::minor_step) collection is due it runs one, otherwise it collects everything. Default false.
     pub fn zeal(mut self, zeal: bool) -> Self {
         self.zeal = zeal;
         self

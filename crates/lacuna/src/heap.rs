@@ -140,10 +140,14 @@ impl Heap {
     #[cold]
     fn safepoint(&mut self) {
         let core = self.core();
-        if core.config.zeal && core.stage == Stage::Idle {
-            self.collect_because(Cause::Zeal, false);
-        } else if core.config.zeal {
+        if core.config.zeal && core.stage != Stage::Idle {
             self.advance(&mut Work::units(ZEAL_UNITS));
+        } else if core.config.zeal && core.wants_minor() {
+            self.collect_minor_because(Cause::Zeal);
+        } else if core.config.zeal {
+            self.collect_because(Cause::Zeal, false);
+        } else if core.refused {
+            self.collect_because(Cause::Exhausted, true);
         } else if core.config.automatic {
             self.pay_debt();
         }
@@ -158,7 +162,7 @@ impl Heap {
     /// Collects, if that is due, or does an increment of it.
     fn pay_debt(&mut self) {
         let core = self.core();
-        if core.stage == Stage::Idle && core.pacing.is_due() {
+        if core.stage == Stage::Idle && core.wants_major() {
             if core.config.increment_step.is_none() {
                 return self.collect_because(Cause::Goal, false);
             }
@@ -167,7 +171,7 @@ impl Heap {
         if core.pacing.is_due() {
             let mut work = major::due_work(core);
             self.advance(&mut work);
-        } else if core.pacing.wants_collection() && !core.stage.is_marking() {
+        } else if core.wants_minor() && !core.stage.is_marking() {
             self.collect_minor_because(Cause::Step);
         }
     }
@@ -221,7 +225,7 @@ impl Heap {
     /// If a hand-written `Trace` panics. The collection is given up then, and nothing of it is felt.
     pub fn step(&mut self, budget: StepBudget) -> Phase {
         let core = self.core();
-        if core.stage == Stage::Idle && core.pacing.is_due() {
+        if core.stage == Stage::Idle && core.wants_major() {
             major::begin(core, Cause::Goal);
         }
         if self.core().stage != Stage::Idle {

@@ -35,6 +35,9 @@ pub struct Stats {
     pub external_bytes: usize,
     /// The size at which the next automatic collection is due.
     pub goal_bytes: usize,
+    /// Whether the next scope that ends, or allocation by handle, collects everything: the size has reached the goal, a scope
+    /// found no memory, or minor collections have left much more memory unused than there is in use.
+    pub major_due: bool,
     /// Roots that exist.
     pub roots: usize,
     /// Objects that are observed by weak references, cleanups, guardians or notifications, own notifications, or are keys

@@ -577,3 +577,42 @@ fn what_cannot_fail_panics_without_harm() {
         refused
     });
 }
+
+#[test]
+fn rule_28_a_write_that_cannot_be_remembered_has_the_next_collection_look_at_everything() {
+    let test = "rule_28_a_write_that_cannot_be_remembered_has_the_next_collection_look_at_everything";
+    at_each_request(test, |granted, for_ever| {
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let old: Root<[Gc<'static, Node<'static>>]> = heap.enter(|cx| {
+            let node = |id| cx.alloc(Node { id, next: GcCell::new(None) });
+            cx.alloc_slice((0..300).map(node)).root(cx)
+        });
+        heap.collect();
+        let weak: Vec<Weak<Node<'static>>> = heap.enter(|cx| {
+            let new: Vec<_> = (0..300).map(|id| cx.alloc(Node { id, next: GcCell::new(None) })).collect();
+            let weak = new.iter().map(|new| new.downgrade(cx)).collect();
+            REFUSED.set(0);
+            FOR_EVER.set(for_ever);
+            GRANTED.set(Some(granted));
+            for (old, new) in cx.get(&old).iter().zip(new) {
+                old.set(cx, |old| &old.next, Some(new));
+            }
+            weak
+        });
+        GRANTED.set(None);
+        let refused = REFUSED.get();
+        // The collection has no memory, either.
+        refusing(0, true, || heap.collect_minor());
+        assert_eq!(heap.stats().last.minor, refused == 0);
+        heap.verify().unwrap();
+        heap.collect_minor();
+        assert!(heap.stats().last.minor);
+        heap.enter(|cx| {
+            for (old, (id, &weak)) in cx.get(&old).iter().zip(weak.iter().enumerate()) {
+                assert_eq!(old.next.get().map(|next| next.id), Some(id));
+                assert!(!cx.is_dead(weak));
+            }
+        });
+        refused
+    });
+}

@@ -18,6 +18,9 @@ use super::{ephemerons, sweep, weak_pass};
 use crate::memory::chunk::SEGMENT;
 use crate::stats::{Cause, CycleStats};
 
+/// Bytes that looking at an ephemeron counts for: about those of an entry.
+const EPHEMERON: usize = 32;
+
 /// Collects the whole heap, without interruption. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
 /// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the
@@ -83,7 +86,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
     let (objects, bytes) = sweep::count_recent(core);
     if cause == Cause::Step {
-        core.pacing.learn(bytes, looked_at);
+        core.pacing.learn(bytes, looked_at + stats.ephemerons_examined * EPHEMERON);
         core.arm();
     }
     core.pacing.minor_collected(bytes);

@@ -59,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) marked_units: usize,
     /// What the major collection has done that is under way, or else the last one.
     pub(crate) cycle: CycleStats,
+    /// There was no memory for an object since the last major collection.
+    pub(crate) refused: bool,
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -93,6 +95,7 @@ impl Core {
             stage: Stage::Idle,
             marked_units: 0,
             cycle: CycleStats::default(),
+            refused: false,
             failures: Failures::default(),
             config,
             stats: Stats::default(),
@@ -134,19 +137,30 @@ impl Core {
                 return Err(Refused::Exhausted(Exhausted::Closed));
             }
             if wanted.cell_size > LARGEST_CELL {
-                return self.take_large(wanted).map_err(Refused::Exhausted);
+                let large = self.take_large(wanted);
+                return large.map_err(|reason| self.refuse(reason));
             }
-            self.place_cursor(place, wanted).map_err(Refused::Exhausted)?;
+            if let Err(reason) = self.place_cursor(place, wanted) {
+                return Err(self.refuse(reason));
+            }
         }
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
-            match self.spaces[space as usize].refill(cursor, &mut self.pool).map_err(Refused::Exhausted)? {
+            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
+            match refill.map_err(|reason| self.refuse(reason))? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
                 Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
             }
         }
-        Ok(cursor.take().expect("the cursor was refilled"))
+        Ok(self.cursors.at(place).take().expect("the cursor was refilled"))
+    }
+
+    /// Has everything collected when the scope is over, in which there is no memory for an object.
+    #[cold]
+    fn refuse(&mut self, reason: Exhausted) -> Refused {
+        self.refused = true;
+        Refused::Exhausted(reason)
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -275,7 +289,19 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.wants_collection() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+        self.wants_minor() || self.wants_major() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+    }
+
+    /// Whether a major collection is due, or an increment of it.
+    #[inline]
+    pub(crate) fn wants_major(&self) -> bool {
+        self.pacing.is_due() || self.pacing.is_crowded(self.pool.used()) || self.refused
+    }
+
+    /// Whether a minor collection is due, if no major one is.
+    #[inline]
+    pub(crate) fn wants_minor(&self) -> bool {
+        self.pacing.is_minor_due()
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.
@@ -335,6 +361,7 @@ impl Core {
             finalizer_bytes: self.finalizers.bytes(),
             external_bytes: self.pacing.external,
             goal_bytes: self.pacing.goal,
+            major_due: self.wants_major(),
             roots: self.roots.roots(),
             weak_slots: self.weak.in_use(),
             armed: self.finalizers.armed(),

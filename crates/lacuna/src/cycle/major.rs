@@ -27,11 +27,12 @@ use super::collector::{Clock, decide};
 use super::core::Core;
 use super::ephemerons;
 use super::mark;
+use super::pacing::Live;
 use super::sweep;
 use super::verify::{self, VerifyError};
 use super::work::Work;
 use crate::memory::chunk::BLOCK_SIZE;
-use crate::stats::{Cause, CycleStats, Phase};
+use crate::stats::{Cause, CycleStats, Phase, Stats};
 
 /// Where the heap is between two major collections. See the top of the file.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -210,7 +211,7 @@ fn pause(core: &mut Core, start: fn(&mut Core), clock: &mut Clock) -> Result<(),
     core.cycle = stats;
     core.cycle.objects_traced += work.traced;
     core.cycle.objects_prefetched += work.prefetched;
-    core.major_only = false;
+    (core.major_only, core.refused) = (false, false);
     // Before the sweep: what it drops may drop and make roots.
     let marked = at_once.then(|| sweep::marked(core));
     let verdict = if core.config.zeal { verify::verify_marks(core, marked) } else { Ok(()) };
@@ -234,7 +235,8 @@ pub(crate) fn counted(core: &mut Core) -> Stage {
     let bytes: usize = core.spaces.iter().map(|space| space.live * space.cell_size).sum();
     core.stats.live_objects = objects + core.larges.live();
     core.stats.live_bytes = bytes + core.larges.live_bytes;
-    core.pacing.collected(&core.config, core.stats.live_objects, core.stats.live_bytes, core.larges.bytes);
+    let Stats { live_objects: objects, live_bytes: bytes, .. } = core.stats;
+    core.pacing.collected(&core.config, Live { objects, bytes, large_bytes: core.larges.bytes }, core.pool.used());
     core.apply_limit();
     Stage::Sweeping { space: 0, block: 0 }
 }

@@ -83,6 +83,12 @@ pub(crate) struct Pacing {
     began: usize,
     /// The size after its last increment.
     settled: usize,
+    /// Bytes of blocks in use above which a major collection is due. Minor collections give no blocks back, so those of a
+    /// type that is no longer allocated would be held without need. No bound until a minor collection has run, and none
+    /// while a major one is under way.
+    most_used: usize,
+    /// The bound from the next minor collection on.
+    next_most_used: usize,
     /// Work units that marking what the last major collection left alive is expected to take.
     expected: usize,
     /// When minor collections are due.
@@ -101,9 +107,11 @@ impl Pacing {
             began: 0,
             settled: 0,
             expected: 0,
+            most_used: usize::MAX,
+            next_most_used: usize::MAX,
             minors: Minors::new(config),
         };
-        pacing.collected(config, 0, 0, 0);
+        pacing.collected(config, Live::default(), 0);
         pacing
     }
 
@@ -123,6 +131,8 @@ impl Pacing {
         self.began = self.size();
         self.settled = self.began;
         self.due = self.began;
+        self.most_used = usize::MAX;
+        self.next_most_used = usize::MAX;
     }
 
     /// An increment of a major collection was done; it may have been the last.
@@ -175,15 +185,21 @@ impl Pacing {
         objects + large / BYTES_OF_ARRAY + allocated / BYTES_OF_SURVIVOR
     }
 
-    /// Whether a collection of either kind is due.
+    /// Whether blocks of so many bytes are more than what is alive can have use for.
     #[inline]
-    pub(crate) fn wants_collection(&self) -> bool {
-        self.allocated >= self.minors.step || self.is_due()
+    pub(crate) fn is_crowded(&self, used: usize) -> bool {
+        used > self.most_used
     }
 
-    /// Whether minor collections are due at some time before the next major one.
+    /// Whether a minor collection is due, if no major one is.
+    #[inline]
+    pub(crate) fn is_minor_due(&self) -> bool {
+        self.allocated >= self.minors.step
+    }
+
+    /// Whether minor collections are not left out: they are due before the next major one, or run when the program says so.
     pub(crate) fn wants_minors(&self) -> bool {
-        self.minors.step < usize::MAX
+        self.minors.step < usize::MAX || self.minors.least == Some(usize::MAX)
     }
 
     /// After a minor collection that was due, which so many more bytes have survived, and which has looked at so many again:
@@ -211,6 +227,7 @@ impl Pacing {
         let before = self.size();
         self.live += survived;
         self.allocated = 0;
+        self.most_used = self.next_most_used;
         self.settled = self.settled.saturating_sub(before - self.size().min(before));
     }
 
@@ -226,12 +243,12 @@ impl Pacing {
         self.due = self.goal.max(self.size().saturating_add(LEAST_STEP));
     }
 
-    /// Sets the goal for the next collection, with so many objects and bytes of cells alive, `large` of them of large objects:
-    /// the growth factor times those bytes, at least the smallest heap.
-    pub(crate) fn collected(&mut self, config: &Config, objects: usize, live: usize, large: usize) {
-        self.expected = self.expected_units(objects, large, 0);
-        self.live = live;
-        self.at_major = live;
+    /// Sets the goal for the next major collection, after one that left so much alive, in blocks of so many bytes: the growth
+    /// factor times what is alive, at least the smallest heap.
+    pub(crate) fn collected(&mut self, config: &Config, live: Live, used: usize) {
+        self.expected = self.expected_units(live.objects, live.large_bytes, 0);
+        self.live = live.bytes;
+        self.at_major = live.bytes;
         // A float holds every size that occurs exactly enough, and the cast saturates.
         let size = self.size();
         self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);
@@ -242,7 +259,19 @@ impl Pacing {
             self.goal = self.goal.min(size.saturating_add((room / 4 * 3).max(limit / 16).max(LEAST_STEP)));
         }
         self.due = self.start(config);
+        self.most_used = usize::MAX;
+        self.next_most_used = used.saturating_add(self.goal.saturating_sub(size));
     }
+}
+
+/// What a major collection left alive.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Live {
+    pub(crate) objects: usize,
+    /// Bytes of their cells.
+    pub(crate) bytes: usize,
+    /// Those of large objects.
+    pub(crate) large_bytes: usize,
 }
 
 /// Bytes that are allocated for each object that lives to see the next major collection, to guess how many do.
@@ -271,15 +300,19 @@ const LEAST_UNITS: usize = 1024;
 mod tests {
     use super::*;
 
+    fn live(bytes: usize) -> Live {
+        Live { bytes, ..Live::default() }
+    }
+
     #[test]
     fn the_goal_follows_what_is_alive() {
         let config = Config::default().min_heap(1000).growth_factor(2.0);
         let mut pacing = Pacing::new(&config);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&config, 0, 100, 0);
+        pacing.collected(&config, live(100), 0);
         assert_eq!(pacing.goal, 1000);
         pacing.external = 500;
-        pacing.collected(&config, 0, 1000, 0);
+        pacing.collected(&config, live(1000), 0);
         assert_eq!(pacing.goal, 3000);
         pacing.allocated = 1499;
         assert!(!pacing.is_due());
@@ -288,13 +321,13 @@ mod tests {
         let limited = config.heap_limit(Some(1_600_000));
         pacing.external = 0;
         pacing.marking_ended();
-        pacing.collected(&limited, 0, 0, 0);
+        pacing.collected(&limited, live(0), 0);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&limited, 0, 1_200_000, 0);
+        pacing.collected(&limited, live(1_200_000), 0);
         assert_eq!(pacing.goal, 1_500_000);
-        pacing.collected(&limited, 0, 1_590_000, 0);
+        pacing.collected(&limited, live(1_590_000), 0);
         assert_eq!(pacing.goal, 1_690_000);
-        pacing.collected(&config, 0, usize::MAX, 0);
+        pacing.collected(&config, live(usize::MAX), 0);
         assert_eq!(pacing.goal, usize::MAX);
     }
 }
