@@ -99,7 +99,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
 /// Marks from where `start` begins, and decides over what was not reached.
 fn decide(marking: Marking<'_>, start: fn(&mut Core), stats: &mut CycleStats, clock: &mut Clock) -> MarkWork {
     start(marking.core);
-    let mut work = mark::drain(marking.core);
+    let mut work = mark::drain_with_threads(marking.core);
     stats.mark_time = clock.lap();
     // From here to the end of the pass nothing but the pass looks at the heap.
     let cycle = marking.core.stats.collections as u32;

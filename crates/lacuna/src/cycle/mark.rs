@@ -11,16 +11,27 @@ use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
 use crate::memory::chunk::{is_marked, make_clean};
 use crate::object::descriptor::{ObjectRef, object_at};
-use crate::object::marker::Marker;
+use crate::object::marker::{Marker, Sharing};
 
 /// Visits for which one order is kept.
-const STRETCH: usize = 4096;
+pub(super) const STRETCH: usize = 4096;
 /// Visits at the start of a stretch that are sampled.
 const SAMPLE: usize = 64;
 /// Objects count as near to each other if they are at most this many bytes apart.
 const NEAR: usize = 512;
 /// Near pairs in a sample from which on the plain order is used.
-const MOSTLY_NEAR: usize = SAMPLE * 3 / 4;
+pub(super) const MOSTLY_NEAR: usize = SAMPLE * 3 / 4;
+
+/// Objects that are visited before other threads are started: about a millisecond of work, against some tens of
+/// microseconds that it costs to start one.
+#[cfg(feature = "parallel")]
+const ALONE: usize = 1 << 15;
+/// Objects that have to be queued then, so that there is something to share.
+#[cfg(feature = "parallel")]
+const QUEUED: usize = 32;
+/// A queue shorter than twice this is not shared.
+#[cfg(feature = "parallel")]
+const LEAST: usize = 8;
 
 /// What marking did, for the statistics.
 #[derive(Default)]
@@ -59,6 +70,28 @@ pub(crate) fn mark_guarded(core: &mut Core) {
     }
 }
 
+/// [`drain`], by as many threads as the configuration allows if there turns out to be much to do. Not for the weak pass,
+/// which allocates nothing.
+pub(crate) fn drain_with_threads(core: &mut Core) -> MarkWork {
+    let mut work = MarkWork::default();
+    #[cfg(feature = "parallel")]
+    if core.config.mark_threads > 1 {
+        let Core { marker, config, .. } = &mut *core;
+        // In zeal there is always enough for it.
+        let (alone, queued, least) = if config.zeal { (0, 1, 1) } else { (ALONE, QUEUED, LEAST) };
+        while work.traced < alone || marker.queued() < queued {
+            if !stretch(marker, config.mark_order, &mut work) {
+                break;
+            }
+        }
+        if marker.queued() >= queued {
+            work += super::parallel::drain(marker, config.mark_threads, least, config.mark_order);
+        }
+    }
+    work += drain(core);
+    work
+}
+
 /// Visits everything that is queued, and what that leads to.
 pub(crate) fn drain(core: &mut Core) -> MarkWork {
     let mut work = MarkWork::default();
@@ -72,31 +105,30 @@ pub(crate) fn drain(core: &mut Core) -> MarkWork {
 }
 
 fn drain_queue(marker: &mut Marker, order: MarkOrder, work: &mut MarkWork) {
-    loop {
-        let Some((last, near)) = sample(marker, work) else {
-            if marker.visit_piece() {
-                continue;
-            }
-            return;
-        };
-        let plain = match order {
-            MarkOrder::Sampled => near >= MOSTLY_NEAR,
-            MarkOrder::Plain => true,
-            MarkOrder::Ring => false,
-        };
-        if plain {
-            work.traced += last.visit_plain(marker, STRETCH);
-        } else {
-            let visits = last.visit_ring(marker, STRETCH);
-            work.traced += visits;
-            work.prefetched += visits;
-        }
+    while stretch(marker, order, work) {}
+}
+
+/// Visits a stretch of objects in one order; says whether there may be more to do.
+fn stretch(marker: &mut Marker, order: MarkOrder, work: &mut MarkWork) -> bool {
+    let Some((last, near)) = sample(marker, work) else { return marker.visit_piece() };
+    let plain = match order {
+        MarkOrder::Sampled => near >= MOSTLY_NEAR,
+        MarkOrder::Plain => true,
+        MarkOrder::Ring => false,
+    };
+    if plain {
+        work.traced += last.visit_plain(marker, STRETCH);
+    } else {
+        let visits = last.visit_ring(marker, STRETCH);
+        work.traced += visits;
+        work.prefetched += visits;
     }
+    true
 }
 
 /// Visits a few objects in plain order. Returns the last of them, and how many lie near their predecessor; `None` if
 /// nothing was queued.
-fn sample(marker: &mut Marker, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
+pub(super) fn sample<S: Sharing>(marker: &mut Marker<S>, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
     let mut previous = marker.pop()?;
     previous.mark_edges(marker);
     let mut near = 0;
