@@ -63,6 +63,11 @@ pub(crate) fn drain(marker: &mut Marker, threads: usize, least: usize, order: Ma
     };
     let plan = Plan { hand_over, order, least, interval: AtomicUsize::new(PIECE) };
     let mut own = Thread::new(marker.share());
+    for other in &mut others {
+        // If it is not started after all, this is taken back from it.
+        let begin_with = own.marker.split(least);
+        begin_with.into_iter().for_each(|batch| other.marker.accept(batch));
+    }
     thread::scope(|scope| {
         for other in &mut others {
             plan.hand_over.enlist();
