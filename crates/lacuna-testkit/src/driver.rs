@@ -25,13 +25,17 @@ pub struct Setup {
     pub limit: Option<usize>,
     /// As [`Config::min_heap`].
     pub min_heap: usize,
+    /// How many threads mark. Without the feature `parallel` it is always one.
+    pub mark_threads: usize,
 }
 
 impl Setup {
     /// What [`Config::default`] says.
-    pub const DEFAULT: Self = Self { zeal: false, auto_drain: true, limit: None, min_heap: 32 << 20 };
+    pub const DEFAULT: Self = Self { zeal: false, auto_drain: true, limit: None, min_heap: 32 << 20, mark_threads: 1 };
     /// Collects and verifies at every chance, and poisons freed cells.
     pub const ZEAL: Self = Self { zeal: true, ..Self::DEFAULT };
+    /// As [`Self::ZEAL`], and two threads mark even if there is nearly nothing to mark.
+    pub const THREADS: Self = Self { mark_threads: 2, ..Self::ZEAL };
     /// Collects now and then, and runs into a limit.
     pub const TIGHT: Self = Self { auto_drain: false, limit: Some(600 << 10), min_heap: 100 << 10, ..Self::DEFAULT };
     /// Collects and drains only when it is asked to.
@@ -40,6 +44,8 @@ impl Setup {
     pub(crate) fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };
         let config = Config::default().zeal(self.zeal).auto_drain(auto_drain);
+        #[cfg(feature = "parallel")]
+        let config = config.mark_threads(self.mark_threads);
         // Minor collections run when the program says so.
         let config = config.minor_step(Some(usize::MAX));
         config.heap_limit(self.limit).min_heap(self.min_heap).growth_factor(1.5)

@@ -43,6 +43,13 @@ proptest! {
         check(&records, Setup::ZEAL)?;
     }
 
+    #[cfg(feature = "parallel")]
+    #[test]
+    fn a_heap_that_several_threads_mark_does_what_the_model_says(records in records(120)) {
+        check(&records, Setup::THREADS)?;
+        check(&records, Setup { zeal: true, mark_threads: 3, ..Setup::TIGHT })?;
+    }
+
     #[test]
     fn a_heap_at_its_limit_does_what_the_model_says(records in records(300)) {
         check(&records, Setup::TIGHT)?;
@@ -88,7 +95,7 @@ fn random_programs_do_a_bit_of_everything() {
     let mut seen = [0; 8];
     for round in 0..300 {
         let bytes: Vec<u8> = (0..800).map(|_| byte()).collect();
-        let setup = if round % 2 == 0 { Setup::ZEAL } else { Setup::DEFAULT };
+        let setup = [Setup::ZEAL, Setup::DEFAULT, Setup::THREADS, Setup::DEFAULT][round % 4];
         let outcome = run(&Program::decode(&bytes), setup).unwrap();
         let (stats, [resolved, cleared]) = (outcome.stats, outcome.ephemerons);
         let notified = stats.callbacks_run - stats.callbacks_panicked;
@@ -104,9 +111,10 @@ fn random_programs_do_a_bit_of_everything() {
     assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
 }
 
-const SETUPS: [Setup; 5] = [
+const SETUPS: [Setup; 6] = [
     Setup::DEFAULT,
     Setup::ZEAL,
+    Setup::THREADS,
     Setup::TIGHT,
     Setup { zeal: true, ..Setup::TIGHT },
     Setup { auto_drain: true, limit: None, ..Setup::TIGHT },

@@ -211,6 +211,13 @@ fn model_check_1_every_interleaving_in_small_worlds_in_zeal() {
     explore_all(Setup::ZEAL, &[(GUARDED_KEY, 4), (GUARDED_TABLE, 4), (GUARDED_CYCLE, 5), (TWO_TABLES, 4)]);
 }
 
+/// And several threads mark.
+#[cfg(feature = "parallel")]
+#[test]
+fn model_check_1_every_interleaving_in_small_worlds_that_several_threads_mark() {
+    explore_all(Setup::THREADS, &[(GUARDED_KEY, 3), (GUARDED_TABLE, 3), (GUARDED_CYCLE, 4), (TWO_TABLES, 3)]);
+}
+
 /// Programs for each property; more with `PROPTEST_CASES`.
 fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);

@@ -21,6 +21,8 @@ pub struct Config {
     pub(crate) huge_pages: bool,
     pub(crate) measure_times: bool,
     pub(crate) mark_order: MarkOrder,
+    #[cfg(feature = "parallel")]
+    pub(crate) mark_threads: usize,
     pub(crate) zeal: bool,
 }
 
@@ -61,6 +63,8 @@ impl Default for Config {
             huge_pages: true,
             measure_times: false,
             mark_order: MarkOrder::Sampled,
+            #[cfg(feature = "parallel")]
+            mark_threads: 1,
             zeal: false,
         }
     }
@@ -156,6 +160,34 @@ impl Config {
     /// In which order marking visits objects. Default [`MarkOrder::Sampled`]; the others are there to measure it against.
     pub fn mark_order(mut self, order: MarkOrder) -> Self {
         self.mark_order = order;
+        self
+    }
+
+    /// How many threads mark, that of the heap included. Default 1. Needs the feature `parallel`.
+    ///
+    /// The others are started when a collection has much to mark, and end before it goes on; the program sees nothing of
+    /// them, save in a hand-written [`Trace`](crate::Trace), in the order in which the values of dead
+    /// [ephemerons](crate::Ephemerons) are dropped, which may differ from run to run, and in the statistics of what
+    /// marking did. If one cannot be started, the rest do its work.
+    ///
+    /// ```
+    /// # #[cfg(feature = "parallel")] {
+    /// use lacuna::{Config, Heap};
+    ///
+    /// let mut heap = Heap::with_config(Config::default().mark_threads(2));
+    /// let list: Vec<_> = (0..100).map(|i| heap.alloc(i)).collect();
+    /// heap.collect();
+    /// assert!(list.iter().enumerate().all(|(i, root)| *heap.get(root) == i));
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    #[cfg(feature = "parallel")]
+    pub fn mark_threads(mut self, threads: usize) -> Self {
+        assert!(threads > 0, "no thread would mark; there must be at least 1");
+        self.mark_threads = threads;
         self
     }
 

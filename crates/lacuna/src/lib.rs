@@ -27,6 +27,7 @@
 //!
 //! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `parallel`: several threads can mark (`Config::mark_threads`).
 //! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
 
 #![no_std]

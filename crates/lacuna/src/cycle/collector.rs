@@ -107,7 +107,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
 pub(crate) fn decide(core: &mut Core, start: fn(&mut Core), stats: &mut CycleStats, clock: &mut Clock) -> MarkWork {
     major::while_marking(core, |core| {
         start(core);
-        let mut work = mark::drain(core);
+        let mut work = mark::drain_with_threads(core);
         clock.lap_into(&mut stats.mark_time);
         // From here to the end of the pass nothing but the pass looks at the heap.
         let cycle = core.stats.collections as u32;

@@ -13,16 +13,27 @@ use crate::memory::bitmap::ones;
 use crate::memory::block::Block;
 use crate::memory::chunk::{BLOCK_SIZE, SEGMENT, is_marked, make_clean, make_segment_clean};
 use crate::object::descriptor::{ObjectRef, object_at};
-use crate::object::marker::Marker;
+use crate::object::marker::{Marker, Sharing};
 
 /// Visits for which one order is kept.
-const STRETCH: usize = 4096;
+pub(super) const STRETCH: usize = 4096;
 /// Visits at the start of a stretch that are sampled.
-const SAMPLE: usize = 64;
+pub(super) const SAMPLE: usize = 64;
 /// Objects count as near to each other if they are at most this many bytes apart.
 const NEAR: usize = 512;
 /// Near pairs in a sample from which on the plain order is used.
-const MOSTLY_NEAR: usize = SAMPLE * 3 / 4;
+pub(super) const MOSTLY_NEAR: usize = SAMPLE * 3 / 4;
+
+/// Objects that are visited before other threads are started: about a millisecond of work, against some tens of
+/// microseconds that it costs to start one.
+#[cfg(feature = "parallel")]
+const ALONE: usize = 1 << 15;
+/// Objects that have to be queued then, so that there is something to share.
+#[cfg(feature = "parallel")]
+const QUEUED: usize = 32;
+/// A queue shorter than twice this is not shared.
+#[cfg(feature = "parallel")]
+const LEAST: usize = 8;
 
 /// What marking did, for the statistics.
 #[derive(Default)]
@@ -30,11 +41,11 @@ pub(crate) struct MarkWork {
     pub(crate) traced: usize,
     pub(crate) prefetched: usize,
     /// Work units.
-    units: usize,
+    pub(super) units: usize,
 }
 
 impl MarkWork {
-    fn visited(&mut self, objects: usize) {
+    pub(super) fn visited(&mut self, objects: usize) {
         self.traced += objects;
         self.units += objects;
     }
@@ -148,6 +159,28 @@ pub(crate) fn mark_guarded(core: &mut Core) {
     }
 }
 
+/// [`drain`], by as many threads as the configuration allows if there turns out to be much to do. Not for the weak pass,
+/// which allocates nothing.
+pub(crate) fn drain_with_threads(core: &mut Core) -> MarkWork {
+    let mut work = MarkWork::default();
+    #[cfg(feature = "parallel")]
+    if core.config.mark_threads > 1 {
+        let Core { marker, config, .. } = &mut *core;
+        // In zeal there is always enough for it.
+        let (alone, queued, least) = if config.zeal { (0, 1, 1) } else { (ALONE, QUEUED, LEAST) };
+        while work.traced < alone || marker.queue_length() < queued {
+            if !stretch(marker, config.mark_order, usize::MAX, &mut work) {
+                break;
+            }
+        }
+        if marker.queue_length() >= queued {
+            work += super::parallel::drain(marker, config.mark_threads, least, config.mark_order);
+        }
+    }
+    work += drain(core);
+    work
+}
+
 /// Visits everything that is queued, and what that leads to.
 pub(crate) fn drain(core: &mut Core) -> MarkWork {
     let mut work = MarkWork::default();
@@ -162,32 +195,33 @@ pub(crate) fn drain(core: &mut Core) -> MarkWork {
 
 /// Visits queued objects until there are none, or about so many work units are done.
 fn drain_queue(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkWork) {
-    while work.units < units {
-        // An increment may be shorter than a stretch, which the next one then goes on with.
-        let sampled = if marker.in_ring > 0 { 1 } else { SAMPLE };
-        let Some((last, near)) = sample(marker, sampled, work) else {
-            if marker.visit_piece() {
-                work.units += UNITS_OF_PIECE;
-                continue;
-            }
-            return;
-        };
-        let plain = match order {
-            MarkOrder::Sampled => near >= MOSTLY_NEAR,
-            MarkOrder::Plain => true,
-            MarkOrder::Ring => false,
-        };
-        let left = units.saturating_sub(work.units);
-        if plain {
-            work.visited(last.visit_plain(marker, STRETCH.min(left)));
-        } else {
-            let stretch = if marker.in_ring > 0 { marker.in_ring } else { STRETCH };
-            let visits = last.visit_ring(marker, stretch.min(left));
-            marker.in_ring = stretch.saturating_sub(visits.max(1));
-            work.visited(visits);
-            work.prefetched += visits;
-        }
+    while work.units < units && stretch(marker, order, units, work) {}
+}
+
+/// Visits a stretch of objects in one order, or as much of it as there are work units; says whether there may be more to do.
+fn stretch(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkWork) -> bool {
+    // An increment may be shorter than a stretch, which the next one then goes on with.
+    let sampled = if marker.in_ring > 0 { 1 } else { SAMPLE };
+    let Some((last, near)) = sample(marker, sampled, work) else {
+        work.units += UNITS_OF_PIECE;
+        return marker.visit_piece();
+    };
+    let plain = match order {
+        MarkOrder::Sampled => near >= MOSTLY_NEAR,
+        MarkOrder::Plain => true,
+        MarkOrder::Ring => false,
+    };
+    let left = units.saturating_sub(work.units);
+    if plain {
+        work.visited(last.visit_plain(marker, STRETCH.min(left)));
+    } else {
+        let stretch = if marker.in_ring > 0 { marker.in_ring } else { STRETCH };
+        let visits = last.visit_ring(marker, stretch.min(left));
+        marker.in_ring = stretch.saturating_sub(visits.max(1));
+        work.visited(visits);
+        work.prefetched += visits;
     }
+    true
 }
 
 /// Work units of finding the objects of a pair of granules and queueing them.
@@ -201,7 +235,11 @@ const UNITS_OF_PIECE: usize = 16;
 
 /// Visits up to so many objects in plain order. Returns the last of them, and how many lie near their predecessor; `None`
 /// if nothing was queued.
-fn sample(marker: &mut Marker, objects: usize, work: &mut MarkWork) -> Option<(ObjectRef, usize)> {
+pub(super) fn sample<S: Sharing>(
+    marker: &mut Marker<S>,
+    objects: usize,
+    work: &mut MarkWork,
+) -> Option<(ObjectRef, usize)> {
     let mut previous = marker.pop()?;
     marker.visit(previous);
     let mut near = 0;

@@ -29,6 +29,8 @@
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::NonNull;
+#[cfg(feature = "parallel")]
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::bitmap::{BLOCK_WORDS, BlockBits, GRANULE};
 use super::block::BlockInfo;
@@ -181,6 +183,24 @@ pub(crate) fn mark(cell: NonNull<u8>) -> bool {
     }
     word.set(marks | bit);
     true
+}
+
+/// [`mark`], while other threads mark cells of the same heap. Of those that mark one cell at the same time, one is told
+/// that it was unmarked.
+///
+/// # Safety
+///
+/// Other threads touch the marks of the heap by this function only.
+#[cfg(feature = "parallel")]
+#[inline(always)]
+pub(crate) unsafe fn mark_shared(cell: NonNull<u8>) -> bool {
+    let (word, bit) = mark_word(cell);
+    // SAFETY: the word is aligned to its size and lives with its chunk. All that touch it meanwhile do so atomically, as
+    // the caller knows.
+    let word = unsafe { AtomicU64::from_ptr(word.as_ptr()) };
+    // Nothing is published with a mark: what was written before was seen when the threads began, and what they write is
+    // seen when they have ended.
+    word.load(Relaxed) & bit == 0 && word.fetch_or(bit, Relaxed) & bit == 0
 }
 
 /// Makes the cell's pair of granules dirty.
