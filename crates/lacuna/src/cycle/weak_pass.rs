@@ -69,9 +69,12 @@ fn clear_short(core: &mut Core, cycle: u32) -> usize {
 /// queues their callbacks.
 fn bury(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
-    weak.free_condemned(|weak, slot| {
+    let mut external = 0_usize;
+    let freed = weak.free_condemned(|weak, slot| {
         stats.ephemerons_cleared += ephemerons::kill_waiters(weak.replace_waiter(slot, None));
-        let external = finalizers.queue_callbacks(weak, slot, cycle);
-        pacing.external = pacing.external.saturating_sub(external);
-    })
+        let newest = weak.take_registrations(slot);
+        external = external.saturating_add(finalizers.queue_callbacks(weak, newest, cycle));
+    });
+    pacing.external = pacing.external.saturating_sub(external);
+    freed
 }
