@@ -11,7 +11,7 @@
 use super::core::Core;
 use super::failures::{FailureKind, Failures, catch};
 use super::mark::{self, MarkWork};
-use crate::edges::weak::WeakSlots;
+use crate::edges::weak::{SlotIndex, WeakSlots};
 use crate::object::descriptor::ObjectRef;
 use crate::object::ephemerons::{Reached, State, TableList, Tally, Unresolved, Waiter};
 use crate::object::marker::Marker;
@@ -29,8 +29,9 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
             stats.ephemeron_entries += table.table().live();
             examine(weak, marker, table, State::Live, &mut tally);
         }
+        let mut expected = Waiter::NOWHERE;
         while let Some(key) = marker.pop_noted() {
-            wake(weak, marker, key, &mut tally);
+            expected = wake(weak, marker, key, expected, &mut tally);
         }
         if marker.take_lost() {
             examine_all_waiting(weak, marker, &mut tally);
@@ -48,30 +49,56 @@ fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, state: Sta
         return;
     }
     marker.watch();
-    let mut from = 0;
-    while let Some(unresolved) = table.table().examine(from, state, marker, tally) {
-        from = unresolved.entry + 1;
-        wait(weak, table, unresolved);
-    }
-}
-
-/// Makes an entry wait for a key.
-fn wait(weak: &mut WeakSlots, table: Reached, Unresolved { entry, key }: Unresolved) {
-    let slot = weak.find(key).expect("keys are observed");
-    let next = weak.replace_waiter(slot, Some(Waiter { table, entry }));
-    table.table().watch(entry, next);
-}
-
-/// Looks again at the entries that wait for an object.
-fn wake(weak: &mut WeakSlots, marker: &mut Marker, key: ObjectRef, tally: &mut Tally) {
-    let Some(slot) = weak.find(key) else { return };
-    let mut waiter = weak.replace_waiter(slot, None);
-    while let Some(Waiter { table, entry }) = waiter {
-        waiter = table.table().next_waiter(entry);
-        if let Some(unresolved) = table.table().examine_again(entry, marker, tally) {
+    let places = table.table().places();
+    for start in (0..places).step_by(STRETCH as usize) {
+        let end = places.min(start.saturating_add(STRETCH));
+        // Keys may lie anywhere, so what the stretch needs of them is loaded all at once: first the numbers of their
+        // slots, then what is found by those.
+        table.table().each_end(start..end, &mut |object| weak.prefetch_number(object));
+        table.table().each_end(start..end, &mut |object| weak.prefetch_waiter(object));
+        let mut from = start;
+        while let Some(unresolved) = table.table().examine(from..end, state, marker, tally) {
+            from = unresolved.entry + 1;
             wait(weak, table, unresolved);
         }
     }
+}
+
+/// Entries that are looked at together.
+const STRETCH: u32 = 32;
+
+/// Makes an entry wait for a key.
+fn wait(weak: &mut WeakSlots, table: Reached, Unresolved { entry, key, value }: Unresolved) {
+    let slot = weak.find(key).expect("keys are observed");
+    let leads_to = value.and_then(|value| weak.find(value)).unwrap_or(Waiter::NOWHERE);
+    let next = weak.replace_waiter(slot, Some(Waiter { table, entry, leads_to }));
+    table.table().watch(entry, next);
+}
+
+/// Looks again at the entries that wait for an object, whose slot is probably the one that is expected. Returns the slot
+/// that is expected to be looked for next.
+///
+/// In a long chain each step needs the entry of the one before it, so all else that it needs is loaded meanwhile.
+fn wake(
+    weak: &mut WeakSlots,
+    marker: &mut Marker,
+    key: ObjectRef,
+    expected: SlotIndex,
+    tally: &mut Tally,
+) -> SlotIndex {
+    let mut next = Waiter::NOWHERE;
+    let Some(slot) = weak.find_expected(key, expected) else { return next };
+    let mut waiter = weak.replace_waiter(slot, None);
+    while let Some(Waiter { table, entry, leads_to }) = waiter {
+        weak.prefetch(leads_to);
+        next = leads_to;
+        let (behind, unresolved) = table.table().examine_again(entry, marker, tally);
+        waiter = behind;
+        if let Some(unresolved) = unresolved {
+            wait(weak, table, unresolved);
+        }
+    }
+    next
 }
 
 /// Looks at every entry that waits, since it is not known which keys were marked. Those that wait on get into new lists.
@@ -100,9 +127,8 @@ fn empty_lists(weak: &mut WeakSlots, tables: &TableList) {
 /// Kills the entries that wait for a key, which is dead. Returns how many.
 pub(crate) fn kill_waiters(mut waiter: Option<Waiter>) -> usize {
     let mut killed = 0;
-    while let Some(Waiter { table, entry }) = waiter {
-        waiter = table.table().next_waiter(entry);
-        table.table().kill(entry);
+    while let Some(Waiter { table, entry, .. }) = waiter {
+        waiter = table.table().kill(entry);
         killed += 1;
     }
     killed

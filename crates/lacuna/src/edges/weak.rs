@@ -147,6 +147,29 @@ impl WeakSlots {
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
     }
 
+    /// The object's slot, which is probably the one that is expected, if it has one.
+    pub(crate) fn find_expected(&self, object: ObjectRef, expected: SlotIndex) -> Option<SlotIndex> {
+        match self.slots.get(expected) {
+            Some(slot) if slot.target == object.cell().as_ptr() => Some(expected),
+            _ => self.find(object),
+        }
+    }
+
+    /// Starts to load the number of the object's slot, if it can have one.
+    pub(crate) fn prefetch_number(&self, object: ObjectRef) {
+        let block = Block::of(object.cell());
+        if let Some(observed) = Observed::of(block) {
+            prefetch(NonNull::from(observed.slot(block.cell_index(object.cell()))).cast());
+        }
+    }
+
+    /// Starts to load what waits for the object, if it can be a key.
+    pub(crate) fn prefetch_waiter(&self, object: ObjectRef) {
+        if let Some(waiter) = self.find(object).and_then(|slot| self.waiters.get(slot)) {
+            prefetch(NonNull::from(waiter).cast());
+        }
+    }
+
     #[inline]
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
@@ -338,6 +361,11 @@ impl WeakSlots {
         if self.waiters.length() > 0 {
             // Keys are mostly observed in the order of insertion, which need not be that of memory.
             Observed::each_condemned(block, |_, slot| self.prefetch(slot));
+            Observed::each_condemned(block, |_, slot| {
+                if let Some(&Some(Waiter { table, entry, .. })) = self.waiters.get(slot) {
+                    table.table().prefetch(entry);
+                }
+            });
         }
         Observed::each_condemned(block, |entry, slot| {
             visit(self, slot);
@@ -347,9 +375,11 @@ impl WeakSlots {
         Observed::of(block).expect("listed blocks have a table").forget_unmarked(block)
     }
 
-    /// Starts to load what is known of a slot.
-    fn prefetch(&self, index: SlotIndex) {
-        prefetch(NonNull::from(&self.slots[index]).cast());
+    /// Starts to load what is known of a slot, if there is one of this number.
+    pub(crate) fn prefetch(&self, index: SlotIndex) {
+        if let Some(slot) = self.slots.get(index) {
+            prefetch(NonNull::from(slot).cast());
+        }
         if let Some(waiter) = self.waiters.get(index) {
             prefetch(NonNull::from(waiter).cast());
         }

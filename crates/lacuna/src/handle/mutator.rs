@@ -490,6 +490,12 @@ impl<'gc> Mutator<'gc> {
         }
     }
 
+    /// Starts to load what [`make_key`](Self::make_key) needs.
+    #[inline(always)]
+    pub(crate) fn prefetch_key(&self, cell: NonNull<u8>) {
+        self.with(|core| core.weak.prefetch_number(suspect(cell)));
+    }
+
     /// Makes it possible for ephemerons to wait for an object.
     pub(crate) fn make_key(&self, cell: NonNull<u8>) -> Result<(), Exhausted> {
         // Nothing is read from the object.
