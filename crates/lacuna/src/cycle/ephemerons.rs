@@ -13,7 +13,7 @@ use super::failures::{FailureKind, Failures, catch};
 use super::mark::{self, MarkWork};
 use crate::edges::weak::{SlotIndex, WeakSlots};
 use crate::object::descriptor::ObjectRef;
-use crate::object::ephemerons::{Reached, State, TableList, Tally, Unresolved, Waiter};
+use crate::object::ephemerons::{Reached, TableList, Tally, Unresolved, Waiter};
 use crate::object::marker::Marker;
 use crate::stats::CycleStats;
 
@@ -27,14 +27,17 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
         while let Some(table) = marker.fresh.pop() {
             marker.examined.push(table);
             stats.ephemeron_entries += table.table().live();
-            examine(weak, marker, table, State::Live, &mut tally);
+            examine(weak, marker, table, &mut tally);
         }
         let mut expected = Waiter::NOWHERE;
         while let Some(key) = marker.pop_noted() {
             expected = wake(weak, marker, key, expected, &mut tally);
         }
-        if marker.take_lost() {
-            examine_all_waiting(weak, marker, &mut tally);
+        if let Some(object) = marker.pop_deferred() {
+            wake(weak, marker, object, Waiter::NOWHERE, &mut tally);
+            if object.descriptor().edges {
+                marker.requeue(object);
+            }
         }
         work += mark::drain(core);
     }
@@ -43,8 +46,8 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
     work
 }
 
-/// Looks at the entries of a table: for the first time at live ones, again at those that watch.
-fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, state: State, tally: &mut Tally) {
+/// Looks at the entries of a table for the first time.
+fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, tally: &mut Tally) {
     if !table.table().converges() {
         return;
     }
@@ -57,7 +60,7 @@ fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, state: Sta
         table.table().each_end(start..end, &mut |object| weak.prefetch_number(object));
         table.table().each_end(start..end, &mut |object| weak.prefetch_waiter(object));
         let mut from = start;
-        while let Some(unresolved) = table.table().examine(from..end, state, marker, tally) {
+        while let Some(unresolved) = table.table().examine(from..end, marker, tally) {
             from = unresolved.entry + 1;
             wait(weak, table, unresolved);
         }
@@ -99,18 +102,6 @@ fn wake(
         }
     }
     next
-}
-
-/// Looks at every entry that waits, since it is not known which keys were marked. Those that wait on get into new lists.
-#[cold]
-fn examine_all_waiting(weak: &mut WeakSlots, marker: &mut Marker, tally: &mut Tally) {
-    empty_lists(weak, &marker.examined);
-    let mut next = marker.examined.first();
-    while let Some(table) = next {
-        // What is reached meanwhile is a fresh table, so the list stays as it is.
-        examine(weak, marker, table, State::Watching, tally);
-        next = table.next();
-    }
 }
 
 /// Empties the lists of waiting entries.

@@ -764,9 +764,9 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         }
     }
 
-    fn examine(&self, range: Range<u32>, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
+    fn examine(&self, range: Range<u32>, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
         for (entry, position) in self.content.borrow().range(&range).iter().zip(range.start..) {
-            if entry.link.state() == state
+            if entry.link.state() == State::Live
                 && let Some(key) = entry.examine(marker, tally)
             {
                 return Some(Unresolved { entry: position, key, value: entry.leads_to() });

@@ -18,7 +18,8 @@
 //!   chunk, so the chunk's tables may be reached from it by changing its address alone.
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
-//! - `[INV-CHUNK-4]` A cell is dirty exactly while its object, which is marked, is among those that the heap remembers.
+//! - `[INV-CHUNK-4]` A cell is dirty exactly while its object, which is marked, is among those that the heap remembers. In
+//!   a pause, when none is remembered, it is dirty while it is one of the [deferred](super::deferred) cells.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -213,6 +214,12 @@ impl SideTables {
     pub(crate) fn marks(&self, block: usize) -> &BlockBits {
         let first = block * BLOCK_WORDS;
         self.marks[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
+    }
+
+    /// The dirty bits of one block.
+    pub(crate) fn dirty(&self, block: usize) -> &BlockBits {
+        let first = block * BLOCK_WORDS;
+        self.dirty[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
     }
 
     /// What the cells of one block hold.

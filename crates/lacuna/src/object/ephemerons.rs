@@ -46,9 +46,9 @@ pub(crate) trait EphemeronTable {
     /// that is found at once.
     fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
 
-    /// Looks at the entries of a range that are in a state, live or watching. Visits the values of those whose keys are all
-    /// marked, up to the first entry with one that is not.
-    fn examine(&self, range: Range<u32>, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
+    /// Looks at the live entries of a range. Visits the values of those whose keys are all marked, up to the first entry with
+    /// one that is not.
+    fn examine(&self, range: Range<u32>, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
 
     /// Looks at one entry again that is taken out of the list of a key. Visits its value if all keys are marked; otherwise
     /// says which is not. Returns the entry behind it in the list as well.
@@ -185,10 +185,6 @@ impl TableList {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
-    }
-
-    pub(crate) fn first(&self) -> Option<Reached> {
-        self.first
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Reached> {

@@ -13,6 +13,7 @@ use super::gc::Gc;
 use super::trace::{Object, Visitor, sealed};
 use crate::memory::block::Block;
 use crate::memory::chunk::{kind_of, mark};
+use crate::memory::deferred::DeferredCells;
 use crate::memory::prefetch::prefetch;
 use crate::memory::shrink::shrink;
 
@@ -25,7 +26,7 @@ struct Piece {
 /// Objects that are marked and whose edges are not visited yet.
 ///
 /// `[INV-MARK-1]` Every object that was marked since the marks were cleared, and can hold edges, is in the queue, was
-/// visited, or `overflowed` is set.
+/// visited, or is deferred, or `overflowed` is set.
 #[derive(Default)]
 pub(crate) struct Marker {
     stack: Vec<ObjectRef>,
@@ -36,8 +37,10 @@ pub(crate) struct Marker {
     /// Observed objects that are marked from now on are noted, since ephemerons wait for some of them.
     watching: bool,
     noted: Vec<ObjectRef>,
-    /// Some were not noted, since there was no memory.
-    lost: bool,
+    /// Nothing is asked for any more. What there is no room for is deferred.
+    frozen: bool,
+    /// Marked objects that are to be looked at again: their edges are to be visited, or they were to be noted.
+    deferred: DeferredCells,
     /// Ephemeron tables that were reached and not examined yet.
     pub(crate) fresh: TableList,
     /// Those that were examined.
@@ -47,8 +50,7 @@ pub(crate) struct Marker {
 /// Entries that the queue has room for from the start: enough to go on with, slowly, when there is no more memory.
 const RESERVE: usize = 256;
 
-/// Objects that can be noted, from the first ephemeron on whose value can hold edges. Whenever more are marked at once
-/// and there is no memory, all ephemerons are looked at again; so without this, a chain of them would take quadratic time.
+/// Objects that can be noted, from the first ephemeron on whose value can hold edges: far more than a chain needs.
 const NOTES: usize = 256;
 
 impl Marker {
@@ -93,10 +95,22 @@ impl Marker {
         if !Block::is_observed(object.cell()) {
             return;
         }
-        match self.noted.try_reserve(1) {
-            Ok(()) => self.noted.push(object),
-            Err(_) => self.lost = true,
+        if self.noted.len() < self.noted.capacity() {
+            self.noted.push(object);
+        } else {
+            self.deferred.add(object.cell());
         }
+    }
+
+    /// Asks for no more memory, until everything is [forgotten](Self::clear): what there is no room for is deferred.
+    pub(crate) fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// A marked object that was deferred. Whoever takes it looks at it again.
+    pub(crate) fn pop_deferred(&mut self) -> Option<ObjectRef> {
+        // SAFETY: [INV-OBJ-1] the cells are those of objects that were marked in this collection.
+        self.deferred.pop().map(|cell| unsafe { ObjectRef::new(cell) })
     }
 
     /// An observed object that was marked while they were noted.
@@ -104,20 +118,15 @@ impl Marker {
         self.noted.pop()
     }
 
-    /// Whether objects were not noted since the last call.
-    pub(crate) fn take_lost(&mut self) -> bool {
-        core::mem::take(&mut self.lost)
-    }
-
-    /// Whether nothing is queued and nothing noted.
+    /// Whether nothing is queued, noted or deferred.
     pub(crate) fn is_settled(&self) -> bool {
-        let Self { stack, pieces, overflowed, noted, lost, .. } = self;
-        stack.is_empty() && pieces.is_empty() && !overflowed && noted.is_empty() && !lost
+        let Self { stack, pieces, overflowed, noted, deferred, .. } = self;
+        stack.is_empty() && pieces.is_empty() && !overflowed && noted.is_empty() && deferred.is_empty()
     }
 
     #[inline(always)]
     fn push(&mut self, object: ObjectRef) {
-        if self.stack.len() == self.stack.capacity() && !self.grow() {
+        if self.stack.len() == self.stack.capacity() && !self.grow(object) {
             return;
         }
         // SAFETY: there is room for one more.
@@ -129,7 +138,11 @@ impl Marker {
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) -> bool {
+    fn grow(&mut self, object: ObjectRef) -> bool {
+        if self.frozen {
+            self.deferred.add(object.cell());
+            return false;
+        }
         let grown = self.stack.try_reserve(1).is_ok();
         self.overflowed |= !grown;
         grown
@@ -142,6 +155,11 @@ impl Marker {
 
     /// Queues the elements of an array from an index on.
     pub(crate) fn push_piece(&mut self, cell: NonNull<u8>, from: usize) {
+        if self.frozen && self.pieces.len() == self.pieces.capacity() {
+            // All of the array is visited again.
+            self.deferred.add(cell);
+            return;
+        }
         if self.pieces.try_reserve(1).is_err() {
             self.overflowed = true;
             return;
@@ -172,12 +190,13 @@ impl Marker {
         core::mem::take(&mut self.overflowed)
     }
 
-    /// Forgets everything queued and noted.
+    /// Forgets everything queued, noted and deferred, and may ask for memory again.
     pub(crate) fn clear(&mut self) {
+        while self.deferred.pop().is_some() {}
         self.stack.clear();
         self.pieces.clear();
         self.noted.clear();
-        (self.overflowed, self.watching, self.lost) = (false, false, false);
+        (self.overflowed, self.watching, self.frozen) = (false, false, false);
     }
 }
 
