@@ -548,6 +548,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline(always)]
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
@@ -561,6 +562,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline(always)]
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
@@ -597,6 +599,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline]
     #[track_caller]
     pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
         self.mutator.observed(weak.id(), Kind::Short).is_none()
@@ -607,6 +610,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline]
     #[track_caller]
     pub fn is_dead_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> bool {
         self.mutator.observed(weak.id(), Kind::Long).is_none()

@@ -23,7 +23,7 @@ use crate::cycle::failures::Failures;
 use crate::cycle::sweep;
 use crate::edges::callback::{Call, Callback, WithFunction};
 use crate::edges::finalizers::{CallbackId, Class, Taken};
-use crate::edges::roots::{RootSlot, RootTable};
+use crate::edges::roots::{HeapId, RootSlot, RootTable};
 use crate::edges::weak::{Kind, SlotIndex};
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::heap::Heap;
@@ -703,17 +703,24 @@ pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
 #[inline(always)]
 pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
     if id.heap != Some(core.fast_id.get()) {
-        return upgraded_in_turn(core, id, kind);
+        // In parts: passed as a whole it would have to lie in memory, for the fast path as well.
+        return upgraded_in_turn(core, id.heap, id.slot, id.generation, kind);
     }
     Ok(core.weak.target(id.slot, id.generation, kind))
 }
 
 #[cold]
 #[inline(never)]
-fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
-    let object = observed(core, id, kind)?;
+fn upgraded_in_turn(
+    core: &Core,
+    heap: Option<HeapId>,
+    slot: SlotIndex,
+    generation: u32,
+    kind: Kind,
+) -> Result<Option<ObjectRef>, WrongHeap> {
+    let object = observed(core, WeakId { heap, slot, generation }, kind)?;
     if let Some(object) = object {
-        keep_in_turn(core, id.slot, object);
+        keep_in_turn(core, slot, object);
     }
     Ok(object)
 }
