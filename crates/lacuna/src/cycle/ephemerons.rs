@@ -13,7 +13,7 @@ use super::failures::{FailureKind, Failures, catch};
 use super::mark::{self, MarkWork};
 use crate::edges::weak::{SlotIndex, WeakSlots};
 use crate::object::descriptor::ObjectRef;
-use crate::object::ephemerons::{Reached, TableList, Tally, Unresolved, Waiter};
+use crate::object::ephemerons::{EphemeronTable, Reached, TableList, Tally, Unresolved, Waiter};
 use crate::object::marker::Marker;
 use crate::stats::CycleStats;
 
@@ -27,7 +27,7 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
         while let Some(table) = marker.fresh.pop() {
             marker.examined.push(table);
             stats.ephemeron_entries += table.table().live();
-            examine(weak, marker, table, &mut tally);
+            examine(weak, marker, table, first_of_interest(table.table(), stats), &mut tally);
         }
         let mut expected = Waiter::NOWHERE;
         while let Some(key) = marker.pop_noted() {
@@ -46,14 +46,20 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
     work
 }
 
-/// Looks at the entries of a table for the first time.
-fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, tally: &mut Tally) {
+/// The place from which on the collection looks at entries.
+fn first_of_interest(table: &dyn EphemeronTable, stats: &CycleStats) -> u32 {
+    // [INV-EPH-3]
+    if stats.minor { table.header().seen() } else { 0 }
+}
+
+/// Looks at the entries of a table for the first time, from a place on.
+fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, first: u32, tally: &mut Tally) {
     if !table.table().converges() {
         return;
     }
     marker.watch();
     let places = table.table().places();
-    for start in (0..places).step_by(STRETCH as usize) {
+    for start in (first..places).step_by(STRETCH as usize) {
         let end = places.min(start.saturating_add(STRETCH));
         // Keys may lie anywhere, so what the stretch needs of them is loaded all at once: first the numbers of their
         // slots, then what is found by those.
@@ -129,7 +135,7 @@ pub(crate) fn kill_waiters(mut waiter: Option<Waiter>) -> usize {
 pub(crate) fn kill_unmarked(core: &Core, stats: &mut CycleStats) -> usize {
     let mut tally = Tally::default();
     let tables = core.marker.examined.iter().map(Reached::table).filter(|table| !table.converges());
-    let killed = tables.map(|table| table.kill_unmarked(&mut tally)).sum();
+    let killed = tables.map(|table| table.kill_unmarked(first_of_interest(table, stats), &mut tally)).sum();
     stats.ephemerons_examined += tally.examined;
     killed
 }
@@ -142,10 +148,12 @@ pub(crate) fn abandon(core: &mut Core) {
     while marker.fresh.forget_one().is_some() || marker.examined.forget_one().is_some() {}
 }
 
-/// Forgets all tables, and drops the values of dead entries, which runs code of the program.
+/// Forgets all tables, whose entries have all been looked at, and drops the values of dead ones, which runs code of the
+/// program.
 pub(crate) fn drop_dead(tables: TableList, failures: &mut Failures) {
     let mut rest = Rest(tables);
     while let Some(table) = rest.0.forget_one() {
+        table.header().set_seen(table.places());
         let mut left = true;
         while left {
             failures.record(catch(FailureKind::Drop, None, || left = table.drop_one_dead()));

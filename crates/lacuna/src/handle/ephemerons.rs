@@ -500,6 +500,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
             });
         }
         if let Some(entry) = content.find(keys) {
+            self.table.header.changed(entry);
             return Ok(content.entries[entry as usize].value.replace(value));
         }
         match self.make_room(&mut content, keys) {
@@ -540,6 +541,8 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     fn compact(self, content: &mut Content<K, V>) {
         if self.table.walks.get() == 0 {
             self.table.first_dead.set(NONE);
+            let seen = content.range(&(0..self.table.header.seen())).iter();
+            self.table.header.set_seen(seen.filter(|entry| entry.link.is_live()).count() as u32);
             content.compact();
         }
     }
@@ -614,6 +617,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     #[track_caller]
     pub fn clear(self) {
         let content = mem::replace(&mut *self.table.change(), Content::new());
+        self.table.header.set_seen(0);
         self.table.live.set(0);
         self.table.first_dead.set(NONE);
         drop(content);
@@ -823,10 +827,10 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         next
     }
 
-    fn kill_unmarked(&self, tally: &mut Tally) -> usize {
+    fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize {
         let content = self.content.borrow();
         let before = self.live.get();
-        for (entry, position) in content.entries.iter().zip(0..) {
+        for (entry, position) in content.entries.iter().zip(0..).skip(from as usize) {
             if entry.link.is_live() {
                 tally.examined += 1;
                 if entry.keys.find(&mut |key| !is_marked(key)).is_some() {

@@ -19,6 +19,8 @@
 //!   heap until then, and all of them are forgotten by then.
 //! - `[INV-EPH-2]` The keys of a live entry of a reachable table lead to objects: the collection that finds a key dead
 //!   kills the entry before it frees the key.
+//! - `[INV-EPH-3]` Between collections, the live entries at places that count as seen have old keys, and their values lead
+//!   to old objects only: a minor collection has nothing to find there.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
@@ -70,8 +72,8 @@ pub(crate) trait EphemeronTable {
     /// Kills an entry. Returns the one behind it in the list of a key.
     fn kill(&self, entry: u32) -> Option<Waiter>;
 
-    /// Kills the entries with an unmarked key. Returns how many.
-    fn kill_unmarked(&self, tally: &mut Tally) -> usize;
+    /// Kills the entries with an unmarked key, from a place on. Returns how many.
+    fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize;
 
     /// Drops the value of a dead entry, which runs code of the program; says whether there was one. The entry is empty
     /// also if that panics.
@@ -102,11 +104,27 @@ pub(crate) struct Header {
     table: Cell<Option<NonNull<dyn EphemeronTable>>>,
     /// The next in a list of tables.
     next: Cell<Option<Reached>>,
+    /// Places at the start whose entries a collection has looked at. `[INV-EPH-3]`
+    seen: Cell<u32>,
 }
 
 impl Header {
     pub(crate) const fn new() -> Self {
-        Self { table: Cell::new(None), next: Cell::new(None) }
+        Self { table: Cell::new(None), next: Cell::new(None), seen: Cell::new(0) }
+    }
+
+    pub(crate) fn seen(&self) -> u32 {
+        self.seen.get()
+    }
+
+    pub(crate) fn set_seen(&self, places: u32) {
+        self.seen.set(places);
+    }
+
+    /// Says that the entry at a place has another value.
+    #[inline(always)]
+    pub(crate) fn changed(&self, place: u32) {
+        self.seen.set(self.seen.get().min(place));
     }
 }
 
