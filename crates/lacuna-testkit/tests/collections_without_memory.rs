@@ -277,21 +277,68 @@ fn check_busy(heap: &Heap, table: &Root<Table<'static>>, nodes: usize) {
 
 #[test]
 fn model_check_4_the_pause_requests_no_memory() {
-    // As many as the queue has room for from the start.
-    let nodes = 240;
+    // As many as the queue has room for from the start, and far more.
+    for nodes in [240, 60_000] {
+        let pause = Rc::<Pause>::default();
+        let (mut heap, table) = busy(nodes, &pause);
+        let before = REQUESTS.get();
+        heap.collect();
+        check_busy(&heap, &table, nodes);
+        let (begin, end) = (pause.begin.get().unwrap(), pause.end.get().unwrap());
+        assert!(before <= begin);
+        assert_eq!(end - begin, 0, "requests in the pause");
+    }
+}
+
+type Fan<'gc> = Gc<'gc, [Key<'gc>]>;
+
+/// Each value leads to far more than the queue has room for, all of it observed, in arrays and behind them: what there is
+/// no room for is deferred, and found again without going through the heap.
+#[test]
+fn model_check_4_a_wide_pause_requests_no_memory_and_takes_linear_time() {
+    const LINKS: usize = 40;
+    const WIDTH: usize = 1500;
     let pause = Rc::<Pause>::default();
-    let (mut heap, table) = busy(nodes, &pause);
-    let before = REQUESTS.get();
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let (watched, fans, nodes) = heap.enter(|cx| {
+        let (watched, fans) = (cx.alloc(Table::new()), cx.alloc(Ephemerons::<Key<'_>, Fan<'_>>::new()));
+        let nodes = cx.alloc(Ephemerons::<Key<'_>, Key<'_>>::new());
+        let node = |id, next| cx.alloc(Node { id, next: GcCell::new(next) });
+        let watch = |next| Watch { pause: Rc::clone(&pause), next, _dropped: Opaque(Dropped(Rc::clone(&pause))) };
+        let mut key = node(LINKS, None);
+        for link in (0..LINKS).rev() {
+            // The way on lies behind the last of them.
+            let mut fan: Vec<Key<'_>> = (1..WIDTH).map(|_| node(link, Some(node(link, None)))).collect();
+            fan.push(node(link, Some(key)));
+            for &of in &fan {
+                nodes.edit(cx).insert(of, node(link, None));
+            }
+            let before = node(link, None);
+            fans.edit(cx).insert(before, cx.alloc_slice(fan));
+            key = before;
+        }
+        let start = node(LINKS, None);
+        watched.edit(cx).insert(start, watch(Some(key)));
+        watched.edit(cx).insert(node(LINKS, None), watch(None));
+        std::mem::forget(start.root(cx));
+        (watched.root(cx), fans.root(cx), nodes.root(cx))
+    });
     heap.collect();
-    check_busy(&heap, &table, nodes);
     let (begin, end) = (pause.begin.get().unwrap(), pause.end.get().unwrap());
-    assert!(before <= begin);
     assert_eq!(end - begin, 0, "requests in the pause");
+    heap.verify().unwrap();
+    assert_eq!(heap.with(&watched, |table| table.live_count()), 1);
+    assert_eq!(heap.with(&fans, |table| table.live_count()), LINKS);
+    assert_eq!(heap.with(&nodes, |table| table.live_count()), LINKS * WIDTH);
+    let (last, entries) = (heap.stats().last, LINKS * (WIDTH + 1) + 2);
+    assert!(last.ephemerons_examined <= 2 * entries, "{} looks at {entries} entries", last.ephemerons_examined);
+    let objects = LINKS * (3 * WIDTH + 2);
+    assert!(last.objects_traced <= 2 * objects, "{} visits of {objects} objects", last.objects_traced);
 }
 
 #[test]
 fn model_check_4_a_pause_that_is_refused_everything_is_like_any_other() {
-    for nodes in [240, 6000] {
+    for nodes in [240, 6000, 60_000] {
         let pause = Rc::<Pause>::default();
         pause.starves.set(true);
         let (mut heap, table) = busy(nodes, &pause);

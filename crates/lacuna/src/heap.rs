@@ -9,24 +9,24 @@ use core::marker::PhantomData;
 use crate::config::{AutoDrain, Config};
 use crate::cycle::collector;
 use crate::cycle::core::Core;
-use crate::cycle::failures::{self, ErrorHook, Failure, FailureKind};
+use crate::cycle::failures::{self, ErrorHook, Failure, Step};
 use crate::cycle::major::{self, Stage};
 use crate::cycle::sweep;
 use crate::cycle::verify::{self, VerifyError, VerifyReport};
 use crate::cycle::work::{StepBudget, Work};
-use crate::edges::callback::{Call, WithClosure, WithFunction};
-use crate::edges::finalizers::{Class, Taken};
+use crate::edges::callback::{Call, Callback, WithClosure, WithFunction};
+use crate::edges::finalizers::Taken;
 use crate::edges::roots::{HeapId, TurnGuard};
 use crate::edges::weak::Kind;
 use crate::error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 use crate::export::retaining::{self, RetainingPath, SelfRetention};
-use crate::handle::drain::{Budget, DrainReport, ShutdownOptions, ShutdownReport};
+use crate::handle::drain::{Budget, Drain, DrainReport, ShutdownOptions, ShutdownReport};
 use crate::handle::guard::{AnyRoot, Guard, Guarded};
 use crate::handle::mutator::{self, Mutator, Reader};
 use crate::handle::registration::sealed::Named as _;
 use crate::handle::registration::{Cleanup, Notification, Registered};
 use crate::handle::root::Root;
-use crate::handle::send::SendBatch;
+use crate::handle::send::{SendBatch, WithSend};
 use crate::handle::weak::{Weak, WeakId, WeakLong};
 use crate::object::descriptor::ObjectRef;
 use crate::object::edges::AnyEdge;
@@ -85,7 +85,8 @@ impl Heap {
         Self { mutator: Box::new(Mutator::new(Core::new(config))), on_error: None }
     }
 
-    fn core(&mut self) -> &mut Core {
+    #[inline(always)]
+    pub(crate) fn core(&mut self) -> &mut Core {
         self.mutator.core_mut()
     }
 
@@ -277,8 +278,7 @@ impl Heap {
     /// Drops the payloads of notifications whose owners are gone.
     fn drop_silenced(&mut self) {
         while let Some(taken) = self.core().finalizers.next_silenced() {
-            let failure = failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback));
-            self.core().failures.record(failure);
+            self.drop_payload(taken);
         }
     }
 
@@ -635,6 +635,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline(always)]
     #[track_caller]
     pub fn upgrade<T: ?Sized + Object>(&self, weak: Weak<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
@@ -648,6 +649,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline(always)]
     #[track_caller]
     pub fn upgrade_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> Option<Root<T>> {
         let core = self.mutator.core_ref();
@@ -684,6 +686,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline]
     #[track_caller]
     pub fn is_dead<T: ?Sized + Object>(&self, weak: Weak<T>) -> bool {
         self.mutator.observed(weak.id(), Kind::Short).is_none()
@@ -694,6 +697,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the reference belongs to another heap.
+    #[inline]
     #[track_caller]
     pub fn is_dead_long<T: ?Sized + Object>(&self, weak: WeakLong<T>) -> bool {
         self.mutator.observed(weak.id(), Kind::Long).is_none()
@@ -738,7 +742,7 @@ impl Heap {
         payload: P,
         function: fn(&mut Self, P),
     ) -> Result<Cleanup<P>, RegisterError<P>> {
-        self.register(root, WithFunction { function, payload })
+        self.register(root, WithFunction { function, payload }, Callback::new)
     }
 
     /// Like [`cleanup`](Self::cleanup), with a closure. What it captures is not looked into: a root of the object in it
@@ -753,21 +757,19 @@ impl Heap {
         payload: P,
         closure: impl FnOnce(&mut Self, P) + 'static,
     ) -> Result<Cleanup<P>, RegisterError<P>> {
-        self.register(root, WithClosure { closure, payload, context: PhantomData })
+        self.register(root, WithClosure { closure, payload, context: PhantomData }, Callback::new)
     }
 
     fn register<T: ?Sized + Object, C: Call>(
         &mut self,
         root: &Root<T>,
         call: C,
+        make: impl FnOnce(C) -> Result<Callback, C>,
     ) -> Result<Cleanup<C::Payload>, RegisterError<C::Payload>> {
-        let object = match self.target(root) {
-            Ok(object) => object,
-            Err(WrongHeap) => return Err(RegisterError::new(call.into_payload(), self.why_not_ours())),
-        };
-        let callback = mutator::prepare(self.core().roots.token(), object, call)?;
-        let registered = mutator::register(self.core(), object, None, Class::Cleanup, callback);
-        mutator::registered(Cleanup::new, registered)
+        match self.target(root) {
+            Ok(object) => self.mutator.register_cleanup(object, call, make),
+            Err(WrongHeap) => Err(RegisterError::new(call.into_payload(), self.why_not_ours())),
+        }
     }
 
     /// Like [`cleanup`](Self::cleanup), for what needs no heap and may run on another thread.
@@ -785,13 +787,7 @@ impl Heap {
         payload: P,
         function: fn(P),
     ) -> Result<Cleanup<P>, RegisterError<P>> {
-        let object = match self.target(root) {
-            Ok(object) => object,
-            Err(WrongHeap) => return Err(RegisterError::new(payload, self.why_not_ours())),
-        };
-        let callback = mutator::prepare_send(payload, function)?;
-        let registered = mutator::register(self.core(), object, None, Class::Cleanup, callback);
-        mutator::registered(Cleanup::new, registered)
+        self.register(root, WithSend { function, payload }, Callback::new_send)
     }
 
     /// Registers a callback that is told when a weak reference has died: after the collection in which the object stops
@@ -988,31 +984,25 @@ impl Heap {
     /// If called by a callback.
     pub fn drain(&mut self, budget: Budget) -> Result<DrainReport, Busy> {
         let running = self.core().roots.begin_drain().ok_or(Busy)?;
-        let mut report = DrainReport::default();
-        let mut batches = 0;
-        let mut batch = None;
-        #[cfg(feature = "std")]
-        let deadline = budget.time.map(|time| (std::time::Instant::now(), time));
-        while report.ran < budget.callbacks {
-            #[cfg(feature = "std")]
-            if deadline.is_some_and(|(start, time)| start.elapsed() >= time) {
+        let mut drain = Drain::new(budget);
+        loop {
+            // One guard for many callbacks: a panic ends the stretch, and a new one begins behind it.
+            let mut running = None;
+            let outcome = failures::guard(|| drain.run_stretch(self, &mut running));
+            let panicked = outcome.is_err();
+            if let (Err(panic), Some(step)) = (outcome, running) {
+                drain.report.panicked += 1;
+                self.core().callback_panicked(step.failure(panic));
+            }
+            let zeal = self.core().config.zeal && running.is_some();
+            if zeal {
+                self.expect_sound(Ok(()));
+            }
+            if !panicked && !zeal {
                 break;
             }
-            let core = self.core();
-            if budget.batches < usize::MAX {
-                let Some(queued_in) = core.finalizers.next_queued_in() else { break };
-                if batch != Some(queued_in) {
-                    if batches == budget.batches {
-                        break;
-                    }
-                    batches += 1;
-                    batch = Some(queued_in);
-                }
-            }
-            let Some(taken) = core.finalizers.next_callback() else { break };
-            report.ran += 1;
-            report.panicked += usize::from(!self.run(taken));
         }
+        let mut report = drain.report;
         drop(running);
         self.report_failures();
         let core = self.core();
@@ -1041,37 +1031,34 @@ impl Heap {
     /// ```
     pub fn drain_send(&mut self, limit: usize) -> SendBatch {
         let core = self.core();
-        let mut batch = SendBatch::new();
+        let (heap, mut batch) = (core.id, SendBatch::new());
         let mut external = 0_usize;
         core.finalizers.take_sendable(limit, |taken| {
             external = external.saturating_add(taken.external());
-            let (id, label) = (taken.id, taken.label());
-            batch.push(id, taken.callback.into_send().expect("only cleanups that can be sent are taken"), label);
+            let step = Step::callback(heap, &taken);
+            batch.push(taken.id, taken.callback.into_send().expect("only cleanups that can be sent are taken"), step);
         });
         core.add_external(0, external);
         core.stats.callbacks_sent += batch.len() as u64;
         batch
     }
 
-    /// Runs a callback that was taken out of its queue; says whether it returned.
-    #[inline(always)]
-    fn run(&mut self, taken: Taken) -> bool {
-        let kind = if taken.class == Class::Notification { FailureKind::Notification } else { FailureKind::Cleanup };
-        let (id, label) = (taken.id, taken.label());
-        let core = self.core();
-        core.stats.callbacks_run += 1;
-        if taken.external() > 0 {
-            core.add_external(0, taken.external());
+    /// Runs a callback that was taken out.
+    fn run(&mut self, taken: Taken) {
+        let step = self.core().begin_callback(&taken);
+        if let Some(failure) = step.run(|| taken.callback.call(self, taken.id)) {
+            self.core().callback_panicked(failure);
         }
-        let failure = failures::catch(kind, label, || taken.callback.call(self, id));
-        let returned = failure.is_none();
-        let core = self.core();
-        core.stats.callbacks_panicked += u64::from(!returned);
-        core.failures.record(failure);
-        if core.config.zeal {
+        if self.core().config.zeal {
             self.expect_sound(Ok(()));
         }
-        returned
+    }
+
+    /// Drops the payload of a registration that was taken out.
+    fn drop_payload(&mut self, taken: Taken) {
+        let step = Step::payload(self.id(), &taken);
+        let failure = step.run(|| drop(taken.callback));
+        self.core().failures.record(failure);
     }
 
     /// Sets what is called with each panic that was caught. Without a hook they are only counted, in
@@ -1088,7 +1075,7 @@ impl Heap {
         let Some(mut hook) = self.on_error.take() else { return };
         for failure in &failures {
             // A hook that panics has nobody to report to.
-            let _ = failures::catch(failure.kind, None, || hook(failure));
+            let _ = failures::guard(|| hook(failure));
         }
         self.on_error.get_or_insert(hook);
     }
@@ -1123,7 +1110,7 @@ impl Heap {
             if taken.number > before {
                 if extra == options.max_extra {
                     report.truncated = true;
-                    core.failures.record(failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback)));
+                    self.drop_payload(taken);
                     break;
                 }
                 extra += 1;
@@ -1149,9 +1136,12 @@ impl Heap {
         core.closed = true;
         core.retire_cursors();
         let mut from = 0;
-        while let Some(taken) = core.finalizers.forget_one(&mut core.weak, &mut from) {
-            core.failures.record(failures::catch(FailureKind::Drop, taken.label(), || drop(taken.callback)));
+        loop {
+            let core = self.core();
+            let Some(taken) = core.finalizers.forget_one(&mut core.weak, &mut from) else { break };
+            self.drop_payload(taken);
         }
+        let core = self.core();
         core.weak.clear();
         sweep::drop_everything(core);
     }

@@ -52,6 +52,7 @@ pub use config::{AutoDrain, Config, MarkOrder};
 pub use cycle::failures::{Failure, FailureKind};
 pub use cycle::verify::{VerifyError, VerifyReport};
 pub use cycle::work::StepBudget;
+pub use edges::finalizers::CallbackId;
 pub use error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 pub use export::retaining::{Retained, RetainingPath, SelfRetention};
 pub use handle::cell::{GcCell, GcRefCell, Ref, RefMut};

@@ -310,6 +310,62 @@ fn rule_16_a_panic_is_reported_with_its_label_and_the_others_run() {
 }
 
 #[test]
+fn rule_16_a_failure_names_its_registration_whatever_runs_it() {
+    fn fail(_: &mut Heap, (): ()) {
+        std::panic::panic_any("a callback");
+    }
+    let mut heap = Heap::with_config(Config::default().auto_drain(AutoDrain::Off));
+    let failures: Rc<RefCell<Vec<_>>> = Rc::default();
+    let seen = Rc::clone(&failures);
+    heap.on_error(move |failure| seen.borrow_mut().push((failure.kind, failure.registration)));
+    let object = heap.alloc(0_u8);
+    // By a drain, as the third and fifth of six that run under one guard.
+    let all: Vec<_> = (0..6)
+        .map(|number| match number {
+            1 | 3 => heap.cleanup(&object, (), fail).unwrap(),
+            _ => heap.cleanup(&object, (), |_, ()| ()).unwrap(),
+        })
+        .collect();
+    drop(object);
+    heap.collect();
+    assert_eq!(drain(&mut heap), (6, 2));
+    let expected = [3, 1].map(|number: usize| (FailureKind::Cleanup, Some(all[number].id())));
+    assert_eq!(failures.take(), expected);
+    assert_ne!(all[3].id(), all[1].id());
+    // By another thread.
+    let object = heap.alloc(0_u8);
+    let sent = heap.cleanup_send(&object, (), |()| std::panic::panic_any("sent")).unwrap();
+    drop(object);
+    heap.collect();
+    let report = heap.drain_send(usize::MAX).run();
+    assert_eq!(report.failures[0].registration, Some(sent.id()));
+    // At shutdown, with the next use of the same entry.
+    let object = heap.alloc(0_u8);
+    let last = heap.cleanup(&object, (), fail).unwrap();
+    assert!(heap.set_at_shutdown(last, true));
+    assert!(all.iter().all(|old| old.id() != last.id()));
+    heap.shutdown(ShutdownOptions::default()).unwrap();
+    assert_eq!(failures.take(), [(FailureKind::Cleanup, Some(last.id()))]);
+}
+
+#[test]
+fn rule_16_the_drop_of_an_object_that_fails_has_no_registration() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any("an object");
+        }
+    }
+    let mut heap = Heap::new();
+    let failures: Rc<RefCell<Vec<_>>> = Rc::default();
+    let seen = Rc::clone(&failures);
+    heap.on_error(move |failure| seen.borrow_mut().push((failure.kind, failure.registration)));
+    drop(heap.alloc(Opaque(Bomb)));
+    heap.collect();
+    assert_eq!(failures.take(), [(FailureKind::Drop, None)]);
+}
+
+#[test]
 fn rule_17_drop_may_drop_roots_of_its_heap_while_it_is_swept() {
     let mut heap = Heap::new();
     let inner: Vec<_> = (0..100).map(|id| heap.alloc(id)).collect();

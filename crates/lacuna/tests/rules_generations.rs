@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use lacuna::{Config, Ephemerons, Gc, GcCell, GcRefCell, Heap, Root, Trace, Weak, WithTail};
+use lacuna::{Config, Ephemerons, Gc, GcCell, GcRefCell, Heap, Mutator, Root, Trace, Weak, WithTail};
 
 /// A heap that collects only when it is told to, and is verified after each step.
 fn heap() -> Heap {
@@ -195,6 +195,88 @@ fn rule_27_new_observed_objects_die_in_minor_collections_with_their_callbacks_qu
     drop(old);
     heap.collect();
     assert!(old_weak.iter().all(|&weak| heap.is_dead(weak)));
+}
+
+/// What a minor collection looked at in tables after `change`, and whether the whole heap is as it should be.
+fn examined_after(heap: &mut Heap, change: impl for<'gc> FnOnce(&'gc Mutator<'gc>)) -> usize {
+    heap.enter(change);
+    minor(heap);
+    heap.verify().unwrap();
+    heap.stats().last.ephemerons_examined
+}
+
+#[test]
+fn rule_27_a_minor_collection_looks_at_the_entries_of_an_old_table_that_were_inserted_since() {
+    const OLD: u64 = 1000;
+    type Table<'gc> = Ephemerons<Gc<'gc, u64>, Gc<'gc, u64>>;
+    type Plain<'gc> = Ephemerons<Gc<'gc, u64>, u64>;
+    let mut heap = heap();
+    let (table, plain, keys) = heap.enter(|cx| {
+        let (table, plain) = (cx.alloc(Table::new()), cx.alloc(Plain::new()));
+        let keys: Vec<Root<u64>> = (0..OLD)
+            .map(|i| {
+                let key = cx.alloc(i);
+                table.edit(cx).insert(key, cx.alloc(i));
+                plain.edit(cx).insert(key, i);
+                key.root(cx)
+            })
+            .collect();
+        (table.root(cx), plain.root(cx), keys)
+    });
+    minor(&mut heap);
+    assert_eq!(heap.stats().last.ephemerons_examined, 2 * OLD as usize);
+    assert_eq!(examined_after(&mut heap, |_| ()), 0);
+
+    // One entry whose key lives on, which is looked at once, and one whose key dies.
+    let mut newest = None;
+    let examined = examined_after(&mut heap, |cx| {
+        let key = cx.alloc(OLD);
+        table.get(cx).edit(cx).insert(key, cx.alloc(OLD));
+        table.get(cx).edit(cx).insert(cx.alloc(0), cx.alloc(0));
+        newest = Some(key.root(cx));
+    });
+    assert_eq!(examined, 2);
+    assert_eq!(heap.with(&table, |table| table.live_count()), OLD as usize + 1);
+    let examined = examined_after(&mut heap, |cx| {
+        plain.get(cx).edit(cx).insert(newest.as_ref().unwrap().get(cx), 7);
+        plain.get(cx).edit(cx).insert(cx.alloc(0), 0);
+    });
+    assert_eq!(examined, 2);
+    assert_eq!(heap.with(&plain, |plain| plain.live_count()), OLD as usize + 1);
+
+    // A new value of an old entry is found, also when entries have moved.
+    let value =
+        |heap: &mut Heap, key: u64| heap.enter(|cx| table.get(cx).get(keys[key as usize].get(cx)).map(|value| *value));
+    let examined = examined_after(&mut heap, |cx| {
+        table.get(cx).edit(cx).insert(keys[990].get(cx), cx.alloc(12345));
+    });
+    assert!((1..=12).contains(&examined), "{examined}");
+    assert_eq!(value(&mut heap, 990), Some(12345));
+    let examined = examined_after(&mut heap, |cx| {
+        let edit = table.get(cx).edit(cx);
+        for key in &keys[..900] {
+            edit.remove(key.get(cx));
+        }
+        edit.prune();
+        edit.insert(keys[5].get(cx), cx.alloc(54321));
+    });
+    assert_eq!(examined, 1);
+    assert_eq!((value(&mut heap, 5), value(&mut heap, 990)), (Some(54321), Some(12345)));
+    assert_eq!(heap.with(&table, |table| table.live_count()), 102);
+
+    // After it was emptied, everything is new.
+    let examined = examined_after(&mut heap, |cx| {
+        let edit = table.get(cx).edit(cx);
+        edit.clear();
+        for key in &keys[..10] {
+            edit.insert(key.get(cx), cx.alloc(1));
+        }
+    });
+    assert_eq!(examined, 10);
+    assert_eq!(value(&mut heap, 9), Some(1));
+    // A major collection looks at all.
+    heap.collect();
+    assert_eq!(heap.stats().last.ephemerons_examined, 10 + OLD as usize + 1);
 }
 
 #[test]

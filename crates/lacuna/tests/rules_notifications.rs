@@ -1,6 +1,6 @@
 //! The rules of notifications: who is told of a death, when, in which order, and who is not.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use lacuna::{
@@ -280,7 +280,9 @@ fn rule_16_a_notification_that_panics_is_reported_and_the_others_run() {
     let mut heap = quiet();
     let failures: Rc<RefCell<Vec<_>>> = Rc::default();
     let seen = Rc::clone(&failures);
-    heap.on_error(move |failure| seen.borrow_mut().push((failure.kind, failure.label, failure.message.clone())));
+    heap.on_error(move |failure| {
+        seen.borrow_mut().push((failure.kind, failure.registration, failure.label, failure.message.clone()));
+    });
     let log = log();
     let object = heap.alloc(0_u8);
     let weak = heap.downgrade(&object);
@@ -292,7 +294,8 @@ fn rule_16_a_notification_that_panics_is_reported_and_the_others_run() {
     heap.collect();
     assert_eq!(drain(&mut heap), (3, 1));
     assert_eq!(entries(&log), [3, 1]);
-    assert_eq!(*failures.borrow(), [(FailureKind::Notification, Some("redraw"), Some(String::from("observer 17")))]);
+    let expected = (FailureKind::Notification, Some(bad.id()), Some("redraw"), Some(String::from("observer 17")));
+    assert_eq!(*failures.borrow(), [expected]);
 }
 
 /// Panics when it is dropped.
@@ -307,21 +310,24 @@ impl Drop for Bomb {
 #[test]
 fn rule_16_the_payload_of_a_silenced_notification_may_panic() {
     let mut heap = quiet();
-    let failures = Rc::new(Cell::new(0));
+    let failures: Rc<RefCell<Vec<_>>> = Rc::default();
     let seen = Rc::clone(&failures);
     heap.on_error(move |failure| {
         assert_eq!((failure.kind, failure.label), (FailureKind::Drop, Some("bomb")));
-        seen.set(seen.get() + 1);
+        seen.borrow_mut().push(failure.registration);
     });
+    let mut registered = Vec::new();
     let [owner, target] = [1, 2].map(|id| node(&mut heap, id));
     let weak = heap.downgrade(&target);
     for _ in 0..3 {
         let id = heap.notify_owned(weak, &owner, Opaque(Bomb), |_, _, _| ()).unwrap();
         heap.set_label(id, "bomb");
+        registered.push(id.id());
     }
     drop(owner);
     heap.collect();
-    assert_eq!((failures.get(), heap.stats().panics, heap.stats().notifications_silenced), (3, 3, 3));
+    assert!(registered.iter().all(|&id| failures.borrow().contains(&Some(id))));
+    assert_eq!((failures.borrow().len(), heap.stats().panics, heap.stats().notifications_silenced), (3, 3, 3));
     heap.verify().unwrap();
 }
 

@@ -7,11 +7,11 @@ use core::ptr::NonNull;
 
 use hashbrown::HashMap;
 
-use super::failures::Failures;
+use super::failures::{Failure, Failures, Step};
 use super::major::Stage;
 use super::pacing::Pacing;
 use crate::config::Config;
-use crate::edges::finalizers::{Class, Finalizers};
+use crate::edges::finalizers::{Class, Finalizers, Taken};
 use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
@@ -347,6 +347,22 @@ impl Core {
         let before = core::mem::replace(&mut self.counted, now);
         [cycle.callbacks_run, cycle.callbacks_panicked, cycle.cancelled] =
             core::array::from_fn(|kind| now[kind] - before[kind]);
+    }
+
+    /// Counts a callback that was taken out as running. Returns what a failure is to say of it.
+    #[inline(always)]
+    pub(crate) fn begin_callback(&mut self, taken: &Taken) -> Step {
+        self.stats.callbacks_run += 1;
+        if taken.external() > 0 {
+            self.add_external(0, taken.external());
+        }
+        Step::callback(self.id, taken)
+    }
+
+    /// Records that a callback has panicked.
+    pub(crate) fn callback_panicked(&mut self, failure: Failure) {
+        self.stats.callbacks_panicked += 1;
+        self.failures.record(Some(failure));
     }
 
     /// The statistics as of now.

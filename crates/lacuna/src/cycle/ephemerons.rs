@@ -11,9 +11,9 @@
 use super::core::Core;
 use super::failures::{FailureKind, Failures, catch};
 use super::mark::{self, MarkWork};
-use crate::edges::weak::WeakSlots;
+use crate::edges::weak::{SlotIndex, WeakSlots};
 use crate::object::descriptor::ObjectRef;
-use crate::object::ephemerons::{Reached, State, TableList, Tally, Unresolved, Waiter};
+use crate::object::ephemerons::{EphemeronTable, Reached, TableList, Tally, Unresolved, Waiter};
 use crate::object::marker::Marker;
 use crate::stats::CycleStats;
 
@@ -27,13 +27,17 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
         while let Some(table) = marker.fresh.pop() {
             marker.examined.push(table);
             stats.ephemeron_entries += table.table().live();
-            examine(weak, marker, table, State::Live, &mut tally);
+            examine(weak, marker, table, first_of_interest(table.table(), stats), &mut tally);
         }
+        let mut expected = Waiter::NOWHERE;
         while let Some(key) = marker.pop_noted() {
-            wake(weak, marker, key, &mut tally);
+            expected = wake(weak, marker, key, expected, &mut tally);
         }
-        if marker.take_lost() {
-            examine_all_waiting(weak, marker, &mut tally);
+        for object in marker.pop_deferred().into_iter().flatten() {
+            wake(weak, marker, object, Waiter::NOWHERE, &mut tally);
+            if object.descriptor().edges {
+                marker.requeue(object);
+            }
         }
         work += mark::drain(core);
     }
@@ -42,48 +46,68 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
     work
 }
 
-/// Looks at the entries of a table: for the first time at live ones, again at those that watch.
-fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, state: State, tally: &mut Tally) {
+/// The place from which on the collection looks at entries.
+fn first_of_interest(table: &dyn EphemeronTable, stats: &CycleStats) -> u32 {
+    // [INV-EPH-3]
+    if stats.minor { table.header().seen() } else { 0 }
+}
+
+/// Looks at the entries of a table for the first time, from a place on.
+fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, first: u32, tally: &mut Tally) {
     if !table.table().converges() {
         return;
     }
     marker.watch();
-    let mut from = 0;
-    while let Some(unresolved) = table.table().examine(from, state, marker, tally) {
-        from = unresolved.entry + 1;
-        wait(weak, table, unresolved);
-    }
-}
-
-/// Makes an entry wait for a key.
-fn wait(weak: &mut WeakSlots, table: Reached, Unresolved { entry, key }: Unresolved) {
-    let slot = weak.find(key).expect("keys are observed");
-    let next = weak.replace_waiter(slot, Some(Waiter { table, entry }));
-    table.table().watch(entry, next);
-}
-
-/// Looks again at the entries that wait for an object.
-fn wake(weak: &mut WeakSlots, marker: &mut Marker, key: ObjectRef, tally: &mut Tally) {
-    let Some(slot) = weak.find(key) else { return };
-    let mut waiter = weak.replace_waiter(slot, None);
-    while let Some(Waiter { table, entry }) = waiter {
-        waiter = table.table().next_waiter(entry);
-        if let Some(unresolved) = table.table().examine_again(entry, marker, tally) {
+    let places = table.table().places();
+    for start in (first..places).step_by(STRETCH as usize) {
+        let end = places.min(start.saturating_add(STRETCH));
+        // Keys may lie anywhere, so what the stretch needs of them is loaded all at once: first the numbers of their
+        // slots, then what is found by those.
+        table.table().each_end(start..end, &mut |object| weak.prefetch_number(object));
+        table.table().each_end(start..end, &mut |object| weak.prefetch_waiter(object));
+        let mut from = start;
+        while let Some(unresolved) = table.table().examine(from..end, marker, tally) {
+            from = unresolved.entry + 1;
             wait(weak, table, unresolved);
         }
     }
 }
 
-/// Looks at every entry that waits, since it is not known which keys were marked. Those that wait on get into new lists.
-#[cold]
-fn examine_all_waiting(weak: &mut WeakSlots, marker: &mut Marker, tally: &mut Tally) {
-    empty_lists(weak, &marker.examined);
-    let mut next = marker.examined.first();
-    while let Some(table) = next {
-        // What is reached meanwhile is a fresh table, so the list stays as it is.
-        examine(weak, marker, table, State::Watching, tally);
-        next = table.next();
+/// Entries that are looked at together.
+const STRETCH: u32 = 32;
+
+/// Makes an entry wait for a key.
+fn wait(weak: &mut WeakSlots, table: Reached, Unresolved { entry, key, value }: Unresolved) {
+    let slot = weak.find(key).expect("keys are observed");
+    let leads_to = value.and_then(|value| weak.find(value)).unwrap_or(Waiter::NOWHERE);
+    let next = weak.replace_waiter(slot, Some(Waiter { table, entry, leads_to }));
+    table.table().watch(entry, next);
+}
+
+/// Looks again at the entries that wait for an object, whose slot is probably the one that is expected. Returns the slot
+/// that is expected to be looked for next.
+///
+/// In a long chain each step needs the entry of the one before it, so all else that it needs is loaded meanwhile.
+fn wake(
+    weak: &mut WeakSlots,
+    marker: &mut Marker,
+    key: ObjectRef,
+    expected: SlotIndex,
+    tally: &mut Tally,
+) -> SlotIndex {
+    let mut next = Waiter::NOWHERE;
+    let Some(slot) = weak.find_expected(key, expected) else { return next };
+    let mut waiter = weak.replace_waiter(slot, None);
+    while let Some(Waiter { table, entry, leads_to }) = waiter {
+        weak.prefetch(leads_to);
+        next = leads_to;
+        let (behind, unresolved) = table.table().examine_again(entry, marker, tally);
+        waiter = behind;
+        if let Some(unresolved) = unresolved {
+            wait(weak, table, unresolved);
+        }
     }
+    next
 }
 
 /// Empties the lists of waiting entries.
@@ -100,9 +124,8 @@ fn empty_lists(weak: &mut WeakSlots, tables: &TableList) {
 /// Kills the entries that wait for a key, which is dead. Returns how many.
 pub(crate) fn kill_waiters(mut waiter: Option<Waiter>) -> usize {
     let mut killed = 0;
-    while let Some(Waiter { table, entry }) = waiter {
-        waiter = table.table().next_waiter(entry);
-        table.table().kill(entry);
+    while let Some(Waiter { table, entry, .. }) = waiter {
+        waiter = table.table().kill(entry);
         killed += 1;
     }
     killed
@@ -112,7 +135,7 @@ pub(crate) fn kill_waiters(mut waiter: Option<Waiter>) -> usize {
 pub(crate) fn kill_unmarked(core: &Core, stats: &mut CycleStats) -> usize {
     let mut tally = Tally::default();
     let tables = core.marker.examined.iter().map(Reached::table).filter(|table| !table.converges());
-    let killed = tables.map(|table| table.kill_unmarked(&mut tally)).sum();
+    let killed = tables.map(|table| table.kill_unmarked(first_of_interest(table, stats), &mut tally)).sum();
     stats.ephemerons_examined += tally.examined;
     killed
 }
@@ -125,10 +148,12 @@ pub(crate) fn abandon(core: &mut Core) {
     while marker.fresh.forget_one().is_some() || marker.examined.forget_one().is_some() {}
 }
 
-/// Forgets all tables, and drops the values of dead entries, which runs code of the program.
+/// Forgets all tables, whose entries have all been looked at, and drops the values of dead ones, which runs code of the
+/// program.
 pub(crate) fn drop_dead(tables: TableList, failures: &mut Failures) {
     let mut rest = Rest(tables);
     while let Some(table) = rest.0.forget_one() {
+        table.header().set_seen(table.places());
         let mut left = true;
         while left {
             failures.record(catch(FailureKind::Drop, None, || left = table.drop_one_dead()));

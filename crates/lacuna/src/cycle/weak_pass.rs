@@ -1,5 +1,5 @@
-//! The weak pass: which weak references die, and what is queued. It needs no memory: queues are linked through the
-//! registrations, and the mark queue can do without growing.
+//! The weak pass: which weak references die, and what is queued. It makes no request for memory: queues are linked
+//! through the registrations, and what the mark queue has no room for is deferred.
 //!
 //! Before it, everything that roots and queued guardians lead to is marked. After it, unmarked means dead.
 
@@ -13,6 +13,8 @@ use crate::stats::CycleStats;
 pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWork {
     let queued = [Class::Cleanup, Class::Guardian, Class::Notification].map(|class| core.finalizers.queued(class));
     let external = core.pacing.external;
+    // From here on nothing is asked of the allocator.
+    core.marker.freeze();
     // Everything that is strongly reachable is marked once the values of ephemerons are.
     let mut work = ephemerons::converge(core, stats);
     if core.finalizers.has_owners() {
@@ -69,9 +71,12 @@ fn clear_short(core: &mut Core, cycle: u32) -> usize {
 /// queues their callbacks.
 fn bury(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
-    weak.free_condemned(|weak, slot| {
+    let mut external = 0_usize;
+    let freed = weak.free_condemned(|weak, slot| {
         stats.ephemerons_cleared += ephemerons::kill_waiters(weak.replace_waiter(slot, None));
-        let external = finalizers.queue_callbacks(weak, slot, cycle);
-        pacing.external = pacing.external.saturating_sub(external);
-    })
+        let newest = weak.take_registrations(slot);
+        external = external.saturating_add(finalizers.queue_callbacks(weak, newest, cycle));
+    });
+    pacing.external = pacing.external.saturating_sub(external);
+    freed
 }

@@ -27,6 +27,7 @@ use hashbrown::HashMap;
 
 use super::callback::Callback;
 use super::queue::Queue;
+use super::roots::HeapId;
 use super::weak::{NONE, SlotIndex, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::table::Table;
@@ -50,6 +51,22 @@ impl RegistrationId {
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+}
+
+/// Names a callback that was registered, whatever its payload, in any heap.
+///
+/// That of a [`Cleanup`](crate::Cleanup) or [`Notification`](crate::Notification), from their method `id`, or that of a
+/// [`Failure`](crate::Failure).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallbackId {
+    pub(crate) heap: HeapId,
+    pub(crate) id: RegistrationId,
+}
+
+impl core::fmt::Debug for CallbackId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "CallbackId({}:{})", self.id.index(), self.id.generation())
     }
 }
 
@@ -96,28 +113,32 @@ pub(crate) struct Registration {
 
 const _: () = assert!(size_of::<Registration>() <= 48);
 
-/// In one word: the number that orders all registrations of the heap by age, class and state, and whether there are
-/// [`Details`].
+/// In one word: class, number and state, and whether there are [`Details`]. The number orders all registrations of the heap
+/// by age; it is kept as what is left of it, below the class, so that less is first in a batch.
 #[derive(Clone, Copy)]
 struct Tags(u64);
 
 impl Tags {
+    const CLASS: u32 = 62;
     /// The lowest bit of the number.
-    const NUMBER: u32 = 8;
+    const NUMBER: u32 = 6;
     /// The greatest number.
-    const NEWEST: u64 = u64::MAX >> Self::NUMBER;
-    const DETAILED: u64 = 1 << 7;
+    const NEWEST: u64 = (1 << (Self::CLASS - Self::NUMBER)) - 1;
+    const DETAILED: u64 = 1 << 3;
+    const STATE: u64 = 7;
 
+    #[inline(always)]
     fn new(number: u64, class: Class, state: State) -> Self {
-        Self(number << Self::NUMBER | (class as u64) << 3 | state as u64)
+        Self((class as u64) << Self::CLASS | (Self::NEWEST - number) << Self::NUMBER | state as u64)
     }
 
     fn number(self) -> u64 {
-        self.0 >> Self::NUMBER
+        Self::NEWEST - (self.0 >> Self::NUMBER & Self::NEWEST)
     }
 
+    #[inline(always)]
     fn class(self) -> Class {
-        match self.0 >> 3 & 3 {
+        match self.0 >> Self::CLASS {
             0 => Class::Cleanup,
             1 => Class::Notification,
             2 => Class::Guardian,
@@ -125,8 +146,9 @@ impl Tags {
         }
     }
 
+    #[inline(always)]
     fn state(self) -> State {
-        match self.0 & 7 {
+        match self.0 & Self::STATE {
             0 => State::Free,
             1 => State::Armed,
             2 => State::Queued,
@@ -135,10 +157,12 @@ impl Tags {
         }
     }
 
+    #[inline(always)]
     fn set_state(&mut self, state: State) {
-        self.0 = self.0 & !7 | state as u64;
+        self.0 = self.0 & !Self::STATE | state as u64;
     }
 
+    #[inline(always)]
     fn detailed(self) -> bool {
         self.0 & Self::DETAILED != 0
     }
@@ -146,19 +170,34 @@ impl Tags {
     fn set_detailed(&mut self) {
         self.0 |= Self::DETAILED;
     }
+
+    /// The class, and below it the number, the newest first.
+    #[inline(always)]
+    fn turn(self) -> u64 {
+        self.0 >> Self::NUMBER
+    }
 }
 
 /// What orders queued registrations: less comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Order {
     batch: u32,
-    /// The class, and below it the number, the newest first.
+    /// See [`Tags::turn`].
     turn: u64,
 }
 
 impl Registration {
+    /// Makes a free entry an armed one, which keeps its generation.
+    #[inline(always)]
+    fn arm(&mut self, callback: Callback, tags: Tags, slot: SlotIndex, next: u32) {
+        // A free entry has no callback to be dropped.
+        core::mem::forget(self.callback.replace(callback));
+        (self.tags, self.slot) = (tags, slot);
+        (self.previous, self.next) = (NONE, next);
+    }
+
     /// Says that a collection has queued it.
-    #[inline]
+    #[inline(always)]
     fn queue(&mut self, cycle: u32) {
         self.tags.set_state(State::Queued);
         self.previous = cycle;
@@ -169,7 +208,7 @@ impl Registration {
     fn spend(&mut self, index: u32, aside: &mut Aside) -> Taken {
         let id = RegistrationId::new(index, self.generation);
         let tags = self.tags;
-        self.tags = Tags::new(0, tags.class(), State::Spent);
+        self.tags.set_state(State::Spent);
         self.generation += 1;
         Taken {
             id,
@@ -182,11 +221,11 @@ impl Registration {
     }
 
     /// See [`Finalizers::free`].
-    #[inline]
-    fn free(&mut self, index: u32, first_free: &mut Option<u32>) {
+    #[inline(always)]
+    fn free(&mut self, index: u32, first_free: &mut u32) {
         self.tags.set_state(State::Free);
         if self.generation < LAST_GENERATION {
-            self.next = first_free.replace(index).unwrap_or(NONE);
+            self.next = core::mem::replace(first_free, index);
         }
     }
 
@@ -205,9 +244,9 @@ impl Registration {
     }
 
     /// What orders queued registrations: batch by batch, by class, the newest first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn order(&self) -> Order {
-        Order { batch: self.queued_in(), turn: (self.tags.class() as u64) << 56 | (Tags::NEWEST - self.tags.number()) }
+        Order { batch: self.queued_in(), turn: self.tags.turn() }
     }
 }
 
@@ -272,11 +311,11 @@ pub(crate) struct ArmedCallback<'a> {
     pub(crate) callback: &'a Callback,
 }
 
-#[derive(Default)]
 pub(crate) struct Finalizers {
     registrations: Table<Registration>,
     aside: Aside,
-    first_free: Option<u32>,
+    /// Or [`NONE`].
+    first_free: u32,
     in_use: usize,
     /// By [`Class`].
     armed: [usize; CLASSES],
@@ -295,9 +334,68 @@ pub(crate) struct Finalizers {
 
 const LAST_GENERATION: u32 = u32::MAX;
 
+impl Default for Finalizers {
+    fn default() -> Self {
+        Self {
+            registrations: Table::new(),
+            aside: Aside::default(),
+            first_free: NONE,
+            in_use: 0,
+            armed: [0; CLASSES],
+            queued: [0; CLASSES],
+            numbers: 0,
+            callbacks: Queue::default(),
+            guardians: Queue::default(),
+            first_silenced: None,
+            silenced: 0,
+            start: 0,
+        }
+    }
+}
+
 impl Finalizers {
-    /// Adds a registration to the slot of its target.
+    /// Makes room for one more registration, of the object of a slot, so that the next [`arm`](Self::arm) of it cannot
+    /// fail.
     #[inline(always)]
+    pub(crate) fn reserve(&mut self, slots: &mut WeakSlots, slot: SlotIndex) -> Result<(), Exhausted> {
+        slots.make_target(slot)?;
+        if self.first_free == NONE { self.registrations.reserve() } else { Ok(()) }
+    }
+
+    /// Adds a registration, for which there is room, to the slot of its target.
+    #[inline(always)]
+    pub(crate) fn arm(
+        &mut self,
+        slots: &mut WeakSlots,
+        slot: SlotIndex,
+        class: Class,
+        callback: Callback,
+    ) -> RegistrationId {
+        self.armed[class as usize] += 1;
+        self.in_use += 1;
+        self.numbers += 1;
+        let tags = Tags::new(self.numbers, class, State::Armed);
+        let newest = slots.registrations_mut(slot);
+        let next = *newest;
+        let id = if self.first_free == NONE {
+            let generation = self.start;
+            let armed = Registration { callback: Some(callback), tags, generation, slot, previous: NONE, next };
+            RegistrationId::new(self.registrations.push_reserved(armed), generation)
+        } else {
+            let index = self.first_free;
+            let free = &mut self.registrations[index];
+            self.first_free = free.next;
+            free.arm(callback, tags, slot, next);
+            RegistrationId::new(index, free.generation)
+        };
+        *newest = id.index();
+        if next != NONE {
+            self.registrations[next].previous = id.index();
+        }
+        id
+    }
+
+    /// Adds a registration to the slot of its target.
     pub(crate) fn register(
         &mut self,
         slots: &mut WeakSlots,
@@ -305,39 +403,10 @@ impl Finalizers {
         class: Class,
         callback: Callback,
     ) -> Result<RegistrationId, (Exhausted, Callback)> {
-        let Ok(extension) = slots.extend(slot) else { return Err((Exhausted::System, callback)) };
-        if self.first_free.is_none()
-            && let Err(reason) = self.registrations.reserve()
-        {
-            return Err((reason, callback));
+        match self.reserve(slots, slot) {
+            Ok(()) => Ok(self.arm(slots, slot, class, callback)),
+            Err(reason) => Err((reason, callback)),
         }
-        let index = self.first_free.unwrap_or(self.registrations.length());
-        self.armed[class as usize] += 1;
-        self.in_use += 1;
-        self.numbers += 1;
-        let next = slots.put_registration(extension, index);
-        let armed = |generation| Registration {
-            callback: Some(callback),
-            tags: Tags::new(self.numbers, class, State::Armed),
-            generation,
-            slot,
-            previous: NONE,
-            next,
-        };
-        let generation = if self.first_free.is_some() {
-            let free = &mut self.registrations[index];
-            self.first_free = (free.next != NONE).then_some(free.next);
-            let generation = free.generation;
-            *free = armed(generation);
-            generation
-        } else {
-            self.registrations.push_reserved(armed(self.start));
-            self.start
-        };
-        if next != NONE {
-            self.registrations[next].previous = index;
-        }
-        Ok(RegistrationId::new(index, generation))
     }
 
     /// Adds a notification to the slot of its target, which is silenced when the object of `owner` is unreachable.
@@ -429,7 +498,7 @@ impl Finalizers {
         let Registration { previous, next, slot, tags, .. } = self.registrations[index];
         self.armed[tags.class() as usize] -= 1;
         if previous == NONE {
-            slots.set_registrations(slot, next);
+            *slots.registrations_mut(slot) = next;
         } else {
             self.registrations[previous].next = next;
         }
@@ -536,11 +605,12 @@ impl Finalizers {
         }
     }
 
-    /// Queues the cleanups and notifications of a dead object, the only registrations that it can still have. Returns the
-    /// external bytes that it held.
-    pub(crate) fn queue_callbacks(&mut self, slots: &mut WeakSlots, slot: SlotIndex, cycle: u32) -> usize {
+    /// Queues the cleanups and notifications of a dead object, the only registrations that it can still have, from the
+    /// newest on. Returns the external bytes that it held.
+    #[inline(always)]
+    pub(crate) fn queue_callbacks(&mut self, slots: &mut WeakSlots, newest: u32, cycle: u32) -> usize {
         let mut external = 0_usize;
-        let mut next = slots.take_registrations(slot);
+        let mut next = newest;
         while next != NONE {
             let index = next;
             let registration = &mut self.registrations[index];
@@ -560,11 +630,13 @@ impl Finalizers {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_external(&mut self, index: u32) -> usize {
         self.aside.details.get_mut(&index).map_or(0, |details| core::mem::take(&mut details.external))
     }
 
     /// Puts a registration that left its target's list into its queue.
+    #[inline(never)]
     fn queue(&mut self, slots: &mut WeakSlots, index: u32, cycle: u32) {
         self.disown(slots, index);
         let registration = &mut self.registrations[index];
@@ -618,13 +690,15 @@ impl Finalizers {
             let index = queue.first(registrations)?;
             let registration = &mut registrations[index];
             queue.advance(registration);
-            let taken = (!registration.is_spent()).then(|| registration.spend(index, aside));
-            registration.free(index, first_free);
-            if let Some(taken) = taken {
-                self.in_use -= 1;
-                self.queued[taken.class as usize] -= 1;
-                return Some(taken);
+            if registration.is_spent() {
+                registration.free(index, first_free);
+                continue;
             }
+            let taken = registration.spend(index, aside);
+            registration.free(index, first_free);
+            self.in_use -= 1;
+            self.queued[taken.class as usize] -= 1;
+            return Some(taken);
         }
     }
 

@@ -52,7 +52,7 @@ const MANY_RUNS: usize = 64;
 
 impl Queue {
     /// Adds a registration, which belongs to the newest batch.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, registration: &mut Registration, index: u32) {
         let order = registration.order();
         if self.fresh == NONE {
@@ -66,7 +66,7 @@ impl Queue {
     }
 
     /// The first in order.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first(&mut self, table: &mut Registrations) -> Option<u32> {
         if self.first == NONE {
             self.order(table);
@@ -75,13 +75,13 @@ impl Queue {
     }
 
     /// The first of those that were put in order.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first_ordered(&self) -> Option<u32> {
         (self.first != NONE).then_some(self.first)
     }
 
     /// Goes on from the first of those that were put in order to the one after it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self, first: &Registration) {
         self.first = first.next;
     }
@@ -111,6 +111,8 @@ impl Queue {
     }
 
     /// Puts the fresh ones in order, after those that are.
+    #[cold]
+    #[inline(never)]
     pub(super) fn order(&mut self, table: &mut Registrations) {
         let fresh = core::mem::replace(&mut self.fresh, NONE);
         if fresh == NONE {

@@ -48,24 +48,12 @@ pub(crate) struct Slot {
     target: *mut u8,
     /// The short generation.
     generation: u32,
-    /// How far the short generation is ahead of the long one: how often the object came back from a guardian. Where the
-    /// highest bit is set, the rest is the index of an [`Extension`] that says so. The next free slot, or [`NONE`],
-    /// where the slot is free.
+    /// How far the short generation is ahead of the long one: how often the object came back from a guardian. The next
+    /// free slot, or [`NONE`], where the slot is free.
     extra: u32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 16);
-
-/// The bit of [`Slot::extra`] that says that the slot has an extension.
-const EXTENDED: u32 = 1 << 31;
-
-/// What few slots need.
-struct Extension {
-    /// See [`Slot::extra`].
-    ahead: u32,
-    /// The newest registration of the object, or [`NONE`]. The next free extension, where this one is free.
-    registrations: u32,
-}
 
 /// Which weak references of an object die.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,15 +62,15 @@ pub(crate) enum Kind {
     Long,
 }
 
-#[derive(Default)]
 pub(crate) struct WeakSlots {
     slots: Table<Slot>,
-    extensions: Table<Extension>,
+    /// By slot, the newest registration of the object, or [`NONE`]. Only as long as slots have or had any.
+    registrations: Table<u32>,
     /// By slot, the newest of the ephemerons that wait for the object. Shorter than the table of slots, or empty, where no
     /// later slot belongs to a key. Nothing waits outside of weak passes.
     waiters: Table<Option<Waiter>>,
-    first_free: Option<u32>,
-    first_free_extension: Option<u32>,
+    /// Or [`NONE`].
+    first_free: u32,
     in_use: usize,
     /// Blocks with observed cells.
     blocks: Vec<Block>,
@@ -94,6 +82,22 @@ pub(crate) struct WeakSlots {
     start: u32,
 }
 
+impl Default for WeakSlots {
+    fn default() -> Self {
+        Self {
+            slots: Table::new(),
+            registrations: Table::new(),
+            waiters: Table::new(),
+            first_free: NONE,
+            in_use: 0,
+            blocks: Vec::new(),
+            recent: Vec::new(),
+            recent_only: false,
+            start: 0,
+        }
+    }
+}
+
 impl WeakSlots {
     /// Slots in use.
     pub(crate) fn in_use(&self) -> usize {
@@ -103,7 +107,7 @@ impl WeakSlots {
     /// Bytes of the table and of the blocks' tables.
     pub(crate) fn bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(|block| Observed::layout(block.capacity()).size()).sum();
-        let tables = self.slots.bytes() + self.extensions.bytes() + self.waiters.bytes();
+        let tables = self.slots.bytes() + self.registrations.bytes() + self.waiters.bytes();
         tables + self.blocks.capacity() * size_of::<Block>() + blocks
     }
 
@@ -143,17 +147,40 @@ impl WeakSlots {
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
     }
 
+    /// The object's slot, which is probably the one that is expected, if it has one.
+    pub(crate) fn find_expected(&self, object: ObjectRef, expected: SlotIndex) -> Option<SlotIndex> {
+        match self.slots.get(expected) {
+            Some(slot) if slot.target == object.cell().as_ptr() => Some(expected),
+            _ => self.find(object),
+        }
+    }
+
+    /// Starts to load the number of the object's slot, if it can have one.
+    pub(crate) fn prefetch_number(&self, object: ObjectRef) {
+        let block = Block::of(object.cell());
+        if let Some(observed) = Observed::of(block) {
+            prefetch(NonNull::from(observed.slot(block.cell_index(object.cell()))).cast());
+        }
+    }
+
+    /// Starts to load what waits for the object, if it can be a key.
+    pub(crate) fn prefetch_waiter(&self, object: ObjectRef) {
+        if let Some(waiter) = self.find(object).and_then(|slot| self.waiters.get(slot)) {
+            prefetch(NonNull::from(waiter).cast());
+        }
+    }
+
     #[inline]
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
-        let index = match self.first_free {
-            Some(index) => {
-                let slot = &mut self.slots[index];
-                self.first_free = (slot.extra != NONE).then_some(slot.extra);
-                (slot.target, slot.extra) = (target, 0);
-                index
-            }
-            None => self.slots.push(Slot { target, generation: self.start, extra: 0 })?,
+        let index = self.first_free;
+        let index = if index != NONE {
+            let slot = &mut self.slots[index];
+            self.first_free = slot.extra;
+            (slot.target, slot.extra) = (target, 0);
+            index
+        } else {
+            self.slots.push(Slot { target, generation: self.start, extra: 0 })?
         };
         self.in_use += 1;
         Ok(index)
@@ -164,50 +191,36 @@ impl WeakSlots {
     }
 
     /// The newest registration of a slot's object, or [`NONE`].
+    #[inline]
     pub(crate) fn registrations(&self, index: SlotIndex) -> u32 {
-        self.slot(index).extension().map_or(NONE, |extension| self.extensions[extension].registrations)
+        self.registrations.get(index).copied().unwrap_or(NONE)
     }
 
-    /// Sets the newest registration of a slot's object, which has or had one before.
-    pub(crate) fn set_registrations(&mut self, index: SlotIndex, newest: u32) {
-        let extension = self.slot(index).extension().expect("a slot with registrations is extended");
-        self.extensions[extension].registrations = newest;
+    /// Where the newest registration of a slot's object is kept, which has, had or may have one.
+    #[inline(always)]
+    pub(crate) fn registrations_mut(&mut self, index: SlotIndex) -> &mut u32 {
+        &mut self.registrations[index]
     }
 
     /// Takes all registrations of a slot's object off it; returns the newest.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_registrations(&mut self, index: SlotIndex) -> u32 {
-        match self.slot(index).extension() {
-            Some(extension) => core::mem::replace(&mut self.extensions[extension].registrations, NONE),
-            None => NONE,
-        }
+        self.registrations.get_mut(index).map_or(NONE, |newest| core::mem::replace(newest, NONE))
     }
 
-    /// Puts a registration in front of those of a slot's object, in the place that [`extend`](Self::extend) made for
-    /// them; returns the one that was in front.
-    #[inline]
-    pub(crate) fn put_registration(&mut self, extension: u32, newest: u32) -> u32 {
-        core::mem::replace(&mut self.extensions[extension].registrations, newest)
+    /// Makes it possible for a slot's object to have registrations.
+    #[inline(always)]
+    pub(crate) fn make_target(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
+        if index < self.registrations.length() { Ok(()) } else { self.extend_registrations(index) }
     }
 
-    /// Makes a place for the registrations of a slot's object, if there is none.
-    #[inline]
-    pub(crate) fn extend(&mut self, index: SlotIndex) -> Result<u32, Exhausted> {
-        let ahead = self.slots[index].extra;
-        if ahead & EXTENDED != 0 {
-            return Ok(ahead & !EXTENDED);
+    #[cold]
+    #[inline(never)]
+    fn extend_registrations(&mut self, index: SlotIndex) -> Result<(), Exhausted> {
+        while self.registrations.length() <= index | 255 {
+            self.registrations.push(NONE)?;
         }
-        let new = Extension { ahead, registrations: NONE };
-        let extension = match self.first_free_extension {
-            Some(extension) => {
-                let free = core::mem::replace(&mut self.extensions[extension], new);
-                self.first_free_extension = (free.registrations != NONE).then_some(free.registrations);
-                extension
-            }
-            None => self.extensions.push(new)?,
-        };
-        self.slots[index].extra = EXTENDED | extension;
-        Ok(extension)
+        Ok(())
     }
 
     /// Makes it possible for ephemerons to wait for a slot's object.
@@ -245,18 +258,13 @@ impl WeakSlots {
     #[cold]
     pub(crate) fn generation(&self, index: SlotIndex, kind: Kind) -> Result<u32, Exhausted> {
         let slot = self.slot(index);
-        if slot.generation >= LAST_GENERATION || self.ahead(slot) >= EXTENDED - 1 {
+        if slot.generation >= LAST_GENERATION || slot.extra >= FARTHEST {
             return Err(Exhausted::System);
         }
         Ok(match kind {
             Kind::Short => slot.generation,
-            Kind::Long => slot.generation - self.ahead(slot),
+            Kind::Long => slot.generation - slot.extra,
         })
-    }
-
-    /// How far a slot's short generation is ahead of its long one.
-    fn ahead(&self, slot: &Slot) -> u32 {
-        slot.extension().map_or(slot.extra, |extension| self.extensions[extension].ahead)
     }
 
     /// The object of a slot, if its weak references of this kind and generation are alive.
@@ -268,7 +276,7 @@ impl WeakSlots {
             Kind::Short => None,
             Kind::Long => {
                 let object = slot.object()?;
-                (slot.generation - self.ahead(slot) == generation).then_some(object)
+                (slot.generation - slot.extra == generation).then_some(object)
             }
         }
     }
@@ -276,35 +284,27 @@ impl WeakSlots {
     /// Kills the short weak references of a slot.
     pub(crate) fn clear_short(&mut self, index: SlotIndex) {
         let slot = &mut self.slots[index];
-        let ahead = match slot.extension() {
-            Some(extension) => &mut self.extensions[extension].ahead,
-            None => &mut slot.extra,
-        };
         // At the end of the range there are no references of the last generation: `generation` hands none out.
-        if slot.generation < LAST_GENERATION && *ahead < EXTENDED - 1 {
+        if slot.generation < LAST_GENERATION && slot.extra < FARTHEST {
             slot.generation += 1;
-            *ahead += 1;
+            slot.extra += 1;
         }
     }
 
     /// Kills the weak references of a slot, whose object is dead, and frees the slot.
     ///
     /// The caller has detached the object's registrations.
+    #[inline]
     fn free(&mut self, index: SlotIndex) {
+        debug_assert_eq!(self.registrations(index), NONE);
         let slot = &mut self.slots[index];
-        if let Some(extension) = slot.extension() {
-            debug_assert_eq!(self.extensions[extension].registrations, NONE);
-            self.extensions[extension].registrations = self.first_free_extension.unwrap_or(NONE);
-            self.first_free_extension = Some(extension);
-        }
         debug_assert!(self.waiters.get(index).is_none_or(Option::is_none));
         slot.generation = slot.generation.saturating_add(1);
         slot.target = ptr::null_mut();
         slot.extra = NONE;
         // [INV-WEAK-3]
         if slot.generation < LAST_GENERATION {
-            slot.extra = self.first_free.unwrap_or(NONE);
-            self.first_free = Some(index);
+            slot.extra = core::mem::replace(&mut self.first_free, index);
         }
         self.in_use -= 1;
     }
@@ -356,10 +356,16 @@ impl WeakSlots {
     }
 
     /// Frees the slots of the unmarked objects of a block; says whether no object of it is observed any more.
+    #[inline(always)]
     fn forget_condemned(&mut self, block: Block, visit: &mut impl FnMut(&mut Self, SlotIndex)) -> bool {
         if self.waiters.length() > 0 {
             // Keys are mostly observed in the order of insertion, which need not be that of memory.
             Observed::each_condemned(block, |_, slot| self.prefetch(slot));
+            Observed::each_condemned(block, |_, slot| {
+                if let Some(&Some(Waiter { table, entry, .. })) = self.waiters.get(slot) {
+                    table.table().prefetch(entry);
+                }
+            });
         }
         Observed::each_condemned(block, |entry, slot| {
             visit(self, slot);
@@ -369,9 +375,11 @@ impl WeakSlots {
         Observed::of(block).expect("listed blocks have a table").forget_unmarked(block)
     }
 
-    /// Starts to load what is known of a slot.
-    fn prefetch(&self, index: SlotIndex) {
-        prefetch(NonNull::from(&self.slots[index]).cast());
+    /// Starts to load what is known of a slot, if there is one of this number.
+    pub(crate) fn prefetch(&self, index: SlotIndex) {
+        if let Some(slot) = self.slots.get(index) {
+            prefetch(NonNull::from(slot).cast());
+        }
         if let Some(waiter) = self.waiters.get(index) {
             prefetch(NonNull::from(waiter).cast());
         }
@@ -404,9 +412,7 @@ impl WeakSlots {
     pub(crate) fn clear(&mut self) {
         for index in 0..self.slots.length() {
             if !self.slots[index].target.is_null() {
-                if self.registrations(index) != NONE {
-                    self.set_registrations(index, NONE);
-                }
+                self.take_registrations(index);
                 self.free(index);
             }
         }
@@ -426,13 +432,10 @@ impl Drop for WeakSlots {
 /// The generation of a slot that is not used again; weak references never have it.
 pub(crate) const LAST_GENERATION: u32 = u32::MAX - 1;
 
-impl Slot {
-    /// The index of its extension, if it is in use and has one.
-    #[inline]
-    fn extension(&self) -> Option<u32> {
-        (self.extra & EXTENDED != 0 && !self.target.is_null()).then_some(self.extra & !EXTENDED)
-    }
+/// How far a short generation may be ahead of the long one.
+const FARTHEST: u32 = (1 << 31) - 1;
 
+impl Slot {
     /// The observed object, if it lives.
     #[inline(always)]
     pub(crate) fn object(&self) -> Option<ObjectRef> {
@@ -460,6 +463,7 @@ impl Observed<'_> {
             .0
     }
 
+    #[inline(always)]
     fn of(block: Block) -> Option<Self> {
         let table = NonNull::new(block.info().observed.get())?.cast::<u8>();
         // SAFETY: [INV-WEAK-2] the table holds the bits and as many numbers as the block has cells, initialised when it
@@ -486,6 +490,7 @@ impl Observed<'_> {
     }
 
     /// Calls `visit` with the entry and the slot of each observed cell of the block that is unmarked.
+    #[inline(always)]
     fn each_condemned(block: Block, mut visit: impl FnMut(&Cell<u32>, SlotIndex)) {
         let observed = Observed::of(block).expect("listed blocks have a table");
         for (word, (bits, marks)) in observed.bits.iter().zip(block.marks()).enumerate() {
@@ -559,8 +564,8 @@ mod tests {
     fn an_object_that_came_back_too_often_gets_no_more_weak_references() {
         let (_pool, _block, mut slots, slot) = observed();
         let old = slots.generation(slot, Kind::Long).unwrap();
-        slots.slots[slot].generation = EXTENDED - 2;
-        slots.slots[slot].extra = EXTENDED - 2;
+        slots.slots[slot].generation = FARTHEST - 1;
+        slots.slots[slot].extra = FARTHEST - 1;
         assert_eq!(slots.generation(slot, Kind::Long), Ok(old));
         slots.clear_short(slot);
         assert!(slots.generation(slot, Kind::Short).is_err() && slots.generation(slot, Kind::Long).is_err());

@@ -2,6 +2,12 @@
 
 #[cfg(feature = "std")]
 use core::time::Duration;
+#[cfg(feature = "std")]
+use std::time::Instant;
+
+use crate::cycle::core::Core;
+use crate::cycle::failures::Step;
+use crate::heap::Heap;
 
 /// How much a [`drain`](crate::Heap::drain) may run.
 ///
@@ -62,6 +68,77 @@ pub struct DrainReport {
     pub left: usize,
     /// How many collections ago the oldest of those was queued.
     pub oldest_age_in_cycles: u64,
+}
+
+/// A drain that is under way.
+pub(crate) struct Drain {
+    pub(crate) report: DrainReport,
+    budget: Budget,
+    /// Batches begun.
+    batches: usize,
+    /// The collection that queued the batch begun last.
+    batch: Option<u32>,
+    #[cfg(feature = "std")]
+    start: Option<Instant>,
+}
+
+impl Drain {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self {
+            report: DrainReport::default(),
+            budget,
+            batches: 0,
+            batch: None,
+            #[cfg(feature = "std")]
+            start: budget.time.map(|_| Instant::now()),
+        }
+    }
+
+    /// Runs callbacks until none is left or the budget is spent, in zeal only one. `running` says
+    /// which, should one panic.
+    pub(crate) fn run_stretch(&mut self, heap: &mut Heap, running: &mut Option<Step>) {
+        loop {
+            let core = heap.core();
+            if self.report.ran >= self.budget.callbacks || !self.has_time() || !self.may_begin(core) {
+                return;
+            }
+            let Some(taken) = core.finalizers.next_callback() else { return };
+            self.report.ran += 1;
+            *running = Some(core.begin_callback(&taken));
+            taken.callback.call(heap, taken.id);
+            if heap.core().config.zeal {
+                return;
+            }
+        }
+    }
+
+    /// Whether the next callback belongs to a batch that may run.
+    #[inline(always)]
+    fn may_begin(&mut self, core: &mut Core) -> bool {
+        self.budget.batches == usize::MAX || self.begins(core)
+    }
+
+    fn begins(&mut self, core: &mut Core) -> bool {
+        let queued_in = core.finalizers.next_queued_in();
+        if queued_in.is_none() || self.batch == queued_in {
+            return queued_in.is_some();
+        }
+        let may = self.batches < self.budget.batches;
+        if may {
+            self.batches += 1;
+            self.batch = queued_in;
+        }
+        may
+    }
+
+    #[inline(always)]
+    fn has_time(&self) -> bool {
+        #[cfg(feature = "std")]
+        if let (Some(start), Some(time)) = (self.start, self.budget.time) {
+            return start.elapsed() < time;
+        }
+        true
+    }
 }
 
 /// How a heap is [shut down](crate::Heap::shutdown).

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, Ref, RefCell, RefMut};
 use core::fmt;
 use core::mem;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use hashbrown::HashTable;
@@ -25,9 +26,10 @@ use crate::error::{AllocError, Exhausted};
 use crate::memory::bitmap::GRANULE;
 use crate::memory::chunk::is_marked;
 use crate::memory::huge_pages::advise;
+use crate::memory::prefetch::prefetch;
 use crate::memory::shrink::shrink;
 use crate::object::descriptor::{ObjectRef, suspect};
-use crate::object::edges::EdgeList;
+use crate::object::edges::{EdgeList, FirstEdge};
 use crate::object::ephemerons::{EphemeronTable, Header, Link, State, TableEdge, Tally, Unresolved, Waiter};
 use crate::object::gc::Gc;
 use crate::object::marker::Marker;
@@ -328,6 +330,11 @@ impl<K, V> Content<K, V> {
         Self { entries: Vec::new(), index: HashTable::new() }
     }
 
+    fn range(&self, range: &Range<u32>) -> &[Entry<K, V>] {
+        let end = self.entries.len().min(range.end as usize);
+        self.entries.get(range.start as usize..end).unwrap_or_default()
+    }
+
     fn live(&self) -> impl Iterator<Item = &Entry<K, V>> {
         self.entries.iter().filter(|entry| entry.link.is_live())
     }
@@ -485,7 +492,15 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     #[track_caller]
     pub fn try_insert(self, keys: K, value: V) -> Result<Option<V>, AllocError<V>> {
         let mut content = self.table.change();
+        if V::NEEDS_TRACE {
+            // Loaded while the index is searched.
+            keys.find(&mut |key| {
+                self.cx.prefetch_key(key);
+                false
+            });
+        }
         if let Some(entry) = content.find(keys) {
+            self.table.header.changed(entry);
             return Ok(content.entries[entry as usize].value.replace(value));
         }
         match self.make_room(&mut content, keys) {
@@ -526,6 +541,8 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     fn compact(self, content: &mut Content<K, V>) {
         if self.table.walks.get() == 0 {
             self.table.first_dead.set(NONE);
+            let seen = content.range(&(0..self.table.header.seen())).iter();
+            self.table.header.set_seen(seen.filter(|entry| entry.link.is_live()).count() as u32);
             content.compact();
         }
     }
@@ -600,6 +617,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     #[track_caller]
     pub fn clear(self) {
         let content = mem::replace(&mut *self.table.change(), Content::new());
+        self.table.header.set_seen(0);
         self.table.live.set(0);
         self.table.first_dead.set(NONE);
         drop(content);
@@ -693,6 +711,23 @@ impl<K: Keys, V: Trace> Entry<K, V> {
     }
 }
 
+impl<K, V: Trace> Entry<K, V> {
+    /// The first object that the value leads to, if that is found at once.
+    #[inline(always)]
+    fn leads_to(&self) -> Option<ObjectRef> {
+        // A small value without drop glue owns no memory, so there is not much to go through.
+        if mem::needs_drop::<V>() || size_of::<V>() > SMALL {
+            return None;
+        }
+        let mut first = FirstEdge::default();
+        self.value.trace(&mut first);
+        first.0.map(suspect)
+    }
+}
+
+/// Bytes of a value that is gone through for what it leads to before its time.
+const SMALL: usize = 4 * size_of::<usize>();
+
 impl<K: Keys, V: Trace> Ephemerons<K, V> {
     fn die(&self, entries: &[Entry<K, V>], entry: u32) {
         let link = &entries[entry as usize].link;
@@ -718,29 +753,53 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         self.live.get()
     }
 
-    fn examine(&self, from: u32, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
-        let content = self.content.borrow();
-        for (entry, position) in content.entries.get(from as usize..)?.iter().zip(from..) {
-            if entry.link.state() == state
+    fn places(&self) -> u32 {
+        self.content.borrow().entries.len() as u32
+    }
+
+    fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
+        for entry in self.content.borrow().range(&range) {
+            if entry.link.is_live()
+                && let Some(key) = entry.keys.find(&mut |key| !is_marked(key))
+            {
+                each(suspect(key));
+                entry.leads_to().into_iter().for_each(&mut *each);
+            }
+        }
+    }
+
+    fn examine(&self, range: Range<u32>, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
+        for (entry, position) in self.content.borrow().range(&range).iter().zip(range.start..) {
+            if entry.link.state() == State::Live
                 && let Some(key) = entry.examine(marker, tally)
             {
-                return Some(Unresolved { entry: position, key });
+                return Some(Unresolved { entry: position, key, value: entry.leads_to() });
             }
         }
         None
     }
 
-    fn examine_again(&self, entry: u32, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved> {
-        let key = self.content.borrow().entries[entry as usize].examine(marker, tally)?;
-        Some(Unresolved { entry, key })
+    fn examine_again(
+        &self,
+        entry: u32,
+        marker: &mut Marker,
+        tally: &mut Tally,
+    ) -> (Option<Waiter>, Option<Unresolved>) {
+        let content = self.content.borrow();
+        let again = &content.entries[entry as usize];
+        let next = again.link.next();
+        let unmarked = again.examine(marker, tally);
+        (next, unmarked.map(|key| Unresolved { entry, key, value: again.leads_to() }))
+    }
+
+    fn prefetch(&self, entry: u32) {
+        if let Some(entry) = self.content.borrow().entries.get(entry as usize) {
+            prefetch(NonNull::from(entry).cast());
+        }
     }
 
     fn watch(&self, entry: u32, next: Option<Waiter>) {
         self.content.borrow().entries[entry as usize].link.watch(next);
-    }
-
-    fn next_waiter(&self, entry: u32) -> Option<Waiter> {
-        self.content.borrow().entries[entry as usize].link.next()
     }
 
     fn watched_keys(&self, each: &mut dyn FnMut(ObjectRef)) {
@@ -761,14 +820,17 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
             .for_each(|entry| entry.link.settle());
     }
 
-    fn kill(&self, entry: u32) {
-        self.die(&self.content.borrow().entries, entry);
+    fn kill(&self, entry: u32) -> Option<Waiter> {
+        let entries = &self.content.borrow().entries;
+        let next = entries[entry as usize].link.next();
+        self.die(entries, entry);
+        next
     }
 
-    fn kill_unmarked(&self, tally: &mut Tally) -> usize {
+    fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize {
         let content = self.content.borrow();
         let before = self.live.get();
-        for (entry, position) in content.entries.iter().zip(0..) {
+        for (entry, position) in content.entries.iter().zip(0..).skip(from as usize) {
             if entry.link.is_live() {
                 tally.examined += 1;
                 if entry.keys.find(&mut |key| !is_marked(key)).is_some() {

@@ -14,7 +14,6 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::guard::Guard;
-use super::registration::sealed::Name;
 use super::registration::{Cleanup, Notification, Notified, Registered, WithNotification};
 use super::root::Root;
 use super::send::WithSend;
@@ -23,8 +22,8 @@ use crate::cycle::core::{Core, Refused, Wanted};
 use crate::cycle::failures::Failures;
 use crate::cycle::sweep;
 use crate::edges::callback::{Call, Callback, WithFunction};
-use crate::edges::finalizers::{Class, Taken};
-use crate::edges::roots::{RootSlot, RootTable};
+use crate::edges::finalizers::{CallbackId, Class, Taken};
+use crate::edges::roots::{HeapId, RootSlot, RootTable};
 use crate::edges::weak::{Kind, SlotIndex};
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::heap::Heap;
@@ -491,6 +490,12 @@ impl<'gc> Mutator<'gc> {
         }
     }
 
+    /// Starts to load what [`make_key`](Self::make_key) needs.
+    #[inline(always)]
+    pub(crate) fn prefetch_key(&self, cell: NonNull<u8>) {
+        self.with(|core| core.weak.prefetch_number(suspect(cell)));
+    }
+
     /// Makes it possible for ephemerons to wait for an object.
     pub(crate) fn make_key(&self, cell: NonNull<u8>) -> Result<(), Exhausted> {
         // Nothing is read from the object.
@@ -521,9 +526,35 @@ impl<'gc> Mutator<'gc> {
     ) -> Result<Cleanup<P>, RegisterError<P>> {
         // SAFETY: [INV-GC-1].
         let object = unsafe { ObjectRef::new(object.cell()) };
+        self.register_cleanup(object, WithFunction { function, payload }, Callback::new)
+    }
+
+    /// Registers what a cleanup calls, which `make` makes a callback of, and which is made in its place, since moving it costs
+    /// as much as all the rest.
+    #[inline(always)]
+    pub(crate) fn register_cleanup<C: Call>(
+        &self,
+        target: ObjectRef,
+        call: C,
+        make: impl FnOnce(C) -> Result<Callback, C>,
+    ) -> Result<Cleanup<C::Payload>, RegisterError<C::Payload>> {
         // What the payload holds is found by its own code, before the state is borrowed.
-        let callback = prepare(self.roots().token(), object, WithFunction { function, payload })?;
-        registered(Cleanup::new, self.with(|core| register(core, object, None, Class::Cleanup, callback)))
+        let mut held = HeldRoot::of(self.roots().token(), target.cell());
+        call.find(&mut held);
+        if held.found {
+            return Err(RegisterError::new(call.into_payload(), RegisterFailure::SelfRetention));
+        }
+        let slot = match self.with(|core| reserve_registration(core, target)) {
+            Ok(slot) => slot,
+            Err(reason) => return Err(RegisterError::new(call.into_payload(), reason)),
+        };
+        match make(call) {
+            Ok(callback) => {
+                let arm = |core: &mut Core| core.finalizers.arm(&mut core.weak, slot, Class::Cleanup, callback);
+                Ok(Cleanup::new(self.with(|core| CallbackId { heap: core.id, id: arm(core) })))
+            }
+            Err(call) => Err(RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory)),
+        }
     }
 
     /// Registers a function for [`Heap::drain_send`]. See [`Heap::cleanup_send`].
@@ -539,8 +570,7 @@ impl<'gc> Mutator<'gc> {
     ) -> Result<Cleanup<P>, RegisterError<P>> {
         // SAFETY: [INV-GC-1].
         let object = unsafe { ObjectRef::new(object.cell()) };
-        let callback = prepare_send(payload, function)?;
-        registered(Cleanup::new, self.with(|core| register(core, object, None, Class::Cleanup, callback)))
+        self.register_cleanup(object, WithSend { function, payload }, Callback::new_send)
     }
 
     /// Registers a callback that is told when a weak reference has died. See [`Heap::notify`].
@@ -673,17 +703,24 @@ pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
 #[inline(always)]
 pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
     if id.heap != Some(core.fast_id.get()) {
-        return upgraded_in_turn(core, id, kind);
+        // In parts: passed as a whole it would have to lie in memory, for the fast path as well.
+        return upgraded_in_turn(core, id.heap, id.slot, id.generation, kind);
     }
     Ok(core.weak.target(id.slot, id.generation, kind))
 }
 
 #[cold]
 #[inline(never)]
-fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
-    let object = observed(core, id, kind)?;
+fn upgraded_in_turn(
+    core: &Core,
+    heap: Option<HeapId>,
+    slot: SlotIndex,
+    generation: u32,
+    kind: Kind,
+) -> Result<Option<ObjectRef>, WrongHeap> {
+    let object = observed(core, WeakId { heap, slot, generation }, kind)?;
     if let Some(object) = object {
-        keep_in_turn(core, id.slot, object);
+        keep_in_turn(core, slot, object);
     }
     Ok(object)
 }
@@ -711,6 +748,17 @@ pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<
     Ok(WeakId { heap: Some(core.id), slot, generation })
 }
 
+/// The weak slot of an object, with room for one more registration.
+#[inline(always)]
+fn reserve_registration(core: &mut Core, target: ObjectRef) -> Result<SlotIndex, RegisterFailure> {
+    if core.closed {
+        return Err(RegisterFailure::Closed);
+    }
+    let slot = core.weak.attach(target).map_err(|_| RegisterFailure::OutOfMemory)?;
+    core.finalizers.reserve(&mut core.weak, slot).map_err(|_| RegisterFailure::OutOfMemory)?;
+    Ok(slot)
+}
+
 /// A callback, unless its payload holds a root of the target, an object of the heap that the token stands for.
 pub(crate) fn prepare<C: Call>(
     heap: *const (),
@@ -725,16 +773,10 @@ pub(crate) fn prepare<C: Call>(
     Callback::new(call).map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
 }
 
-/// A callback for another thread. A payload that can be sent holds no roots.
-pub(crate) fn prepare_send<P: Send + 'static>(payload: P, function: fn(P)) -> Result<Callback, RegisterError<P>> {
-    Callback::new_send(WithSend { function, payload })
-        .map_err(|call| RegisterError::new(call.into_payload(), RegisterFailure::OutOfMemory))
-}
-
 /// What users get for a callback whose payload is a `P`.
 pub(crate) fn registered<R: Registered>(
-    id: fn(Name) -> R,
-    result: Result<Name, (RegisterFailure, Callback)>,
+    id: fn(CallbackId) -> R,
+    result: Result<CallbackId, (RegisterFailure, Callback)>,
 ) -> Result<R, RegisterError<R::Payload>> {
     match result {
         Ok(name) => Ok(id(name)),
@@ -745,7 +787,7 @@ pub(crate) fn registered<R: Registered>(
 
 pub(crate) fn register_guardian(core: &mut Core, target: ObjectRef, tag: u64) -> Result<Guard, RegisterError<()>> {
     register(core, target, None, Class::Guardian, Callback::number(tag))
-        .map(|Name { heap, id }| Guard { id, heap })
+        .map(|CallbackId { heap, id }| Guard { id, heap })
         .map_err(|(reason, _)| RegisterError::new((), reason))
 }
 
@@ -765,7 +807,7 @@ pub(crate) fn register(
     owner: Option<ObjectRef>,
     class: Class,
     callback: Callback,
-) -> Result<Name, (RegisterFailure, Callback)> {
+) -> Result<CallbackId, (RegisterFailure, Callback)> {
     if core.closed {
         return Err((RegisterFailure::Closed, callback));
     }
@@ -776,7 +818,7 @@ pub(crate) fn register(
         Some(Err(reason)) => Err((reason, callback)),
     };
     match registered {
-        Ok(id) => Ok(Name { heap: core.id, id }),
+        Ok(id) => Ok(CallbackId { heap: core.id, id }),
         Err((_, callback)) => Err((RegisterFailure::OutOfMemory, callback)),
     }
 }
@@ -787,13 +829,13 @@ pub(crate) fn register(
 ///
 /// If the registration belongs to another heap.
 #[track_caller]
-pub(crate) fn cancel(core: &mut Core, name: Name) -> Option<Callback> {
+pub(crate) fn cancel(core: &mut Core, name: CallbackId) -> Option<Callback> {
     Some(take(core, name)?.callback)
 }
 
 /// Takes a pending registration out, and counts it as cancelled.
 #[track_caller]
-pub(crate) fn take(core: &mut Core, name: Name) -> Option<Taken> {
+pub(crate) fn take(core: &mut Core, name: CallbackId) -> Option<Taken> {
     assert!(name.heap == core.id, "{}", WrongHeap);
     let taken = core.finalizers.take(&mut core.weak, name.id)?;
     core.add_external(0, taken.external());

@@ -5,8 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::edges::callback::Call;
-use crate::edges::finalizers::RegistrationId;
-use crate::edges::roots::HeapId;
+use crate::edges::finalizers::{CallbackId, RegistrationId};
 use crate::heap::Heap;
 use crate::object::edges::{EdgeList, HeldRoot};
 use crate::object::trace::Trace;
@@ -22,39 +21,35 @@ pub trait Registered: Copy + sealed::Named {
 }
 
 pub(crate) mod sealed {
-    use super::{HeapId, RegistrationId};
-
-    /// What an id consists of. Nothing outside of the crate can make an id of one.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-    pub struct Name {
-        pub(crate) heap: HeapId,
-        pub(crate) id: RegistrationId,
-    }
+    use super::CallbackId;
 
     pub trait Named {
-        fn name(self) -> Name;
+        fn name(self) -> CallbackId;
     }
 }
-
-use sealed::Name;
 
 macro_rules! registration {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         pub struct $type<P> {
-            name: Name,
+            name: CallbackId,
             payload: PhantomData<fn() -> P>,
         }
 
         impl<P> $type<P> {
             /// The id of a registration whose payload is a `P`.
-            pub(crate) fn new(name: Name) -> Self {
+            pub(crate) fn new(name: CallbackId) -> Self {
                 Self { name, payload: PhantomData }
+            }
+
+            /// The id without the payload's type: to be told from others, and found in a [`Failure`](crate::Failure).
+            pub fn id(self) -> CallbackId {
+                self.name
             }
         }
 
         impl<P> sealed::Named for $type<P> {
-            fn name(self) -> Name {
+            fn name(self) -> CallbackId {
                 self.name
             }
         }
@@ -121,7 +116,7 @@ impl<P: Trace + 'static> Call for WithNotification<P> {
 
     fn call(self, heap: &mut dyn Any, id: RegistrationId) {
         let heap: &mut Heap = heap.downcast_mut().expect("callbacks are called with the heap");
-        let name = Name { heap: heap.id(), id };
+        let name = CallbackId { heap: heap.id(), id };
         (self.function)(heap, Notification::new(name), self.payload);
     }
 

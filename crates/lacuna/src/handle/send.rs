@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 
-use crate::cycle::failures::{self, Failure, FailureKind};
+use crate::cycle::failures::{Failure, Step};
 use crate::edges::callback::{Call, SendCallback};
 use crate::edges::finalizers::RegistrationId;
 use crate::object::edges::{EdgeList, HeldRoot};
@@ -43,16 +43,16 @@ pub struct SendBatch {
     callbacks: Vec<Sent>,
 }
 
-/// A callback on its way, with its label.
-type Sent = (RegistrationId, SendCallback, Option<&'static str>);
+/// A callback on its way, and how a failure names it.
+type Sent = (RegistrationId, SendCallback, Step);
 
 impl SendBatch {
     pub(crate) fn new() -> Self {
         Self { callbacks: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, id: RegistrationId, callback: SendCallback, label: Option<&'static str>) {
-        self.callbacks.push((id, callback, label));
+    pub(crate) fn push(&mut self, id: RegistrationId, callback: SendCallback, step: Step) {
+        self.callbacks.push((id, callback, step));
     }
 
     /// How many cleanups are in it.
@@ -71,9 +71,9 @@ impl SendBatch {
     /// `panic = "abort"`, that is impossible).
     pub fn run(self) -> SendReport {
         let mut report = SendReport::default();
-        for (id, callback, label) in self.callbacks {
+        for (id, callback, step) in self.callbacks {
             report.ran += 1;
-            report.failures.extend(failures::catch(FailureKind::Cleanup, label, || callback.call(id)));
+            report.failures.extend(step.run(|| callback.call(id)));
         }
         report
     }

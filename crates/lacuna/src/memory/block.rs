@@ -16,6 +16,7 @@ use core::ptr::NonNull;
 
 use super::bitmap::{BLOCK_WORDS, BlockBits, CellStarts, GRANULE, ones};
 use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk};
+use super::deferred::Link;
 
 /// What is known of one block beside its marks and kind.
 #[repr(C)]
@@ -38,6 +39,8 @@ pub(crate) struct BlockInfo {
     pub(crate) unswept: Cell<bool>,
     /// Whether an object in it was observed since the last collection that no collection had seen.
     pub(crate) recent: Cell<bool>,
+    /// Its place among the blocks with deferred cells.
+    pub(crate) deferred: Link,
     /// The weak slots of its cells, a table of the layer above; null while there is none. `[INV-BLOCK-4]`
     pub(crate) observed: Cell<*mut ()>,
 }
@@ -113,6 +116,11 @@ impl Block {
     #[inline]
     pub(crate) fn occupied<'a>(self) -> &'a BlockBits {
         self.chunk().tables().occupied(self.index())
+    }
+
+    /// Its dirty bits, one for each pair of granules.
+    pub(crate) fn dirty<'a>(self) -> &'a [Cell<u64>; BLOCK_WORDS / 2] {
+        self.chunk().tables().dirty(self.index())
     }
 
     /// Its allocated bits, where its values are dropped and it holds small cells.
@@ -198,8 +206,7 @@ impl Block {
     /// The cell that starts in a granule.
     pub(crate) fn cell_in_granule(self, granule: usize) -> NonNull<u8> {
         // It starts at the granule's beginning or in its middle, and does not end before the granule does.
-        let middle = self.cell(granule * GRANULE + GRANULE / 2);
-        self.cell(self.cell_index(middle) * self.info().cell_size.get())
+        self.cell_of(self.cell(granule * GRANULE + GRANULE / 2))
     }
 
     /// Whether a cell is observed.
@@ -233,6 +240,11 @@ impl Block {
         }
         // Exact: offset < 2¹⁴ and the reciprocal errs by less than 1, so the product errs by less than 2⁻¹⁸.
         ((offset as u64 * u64::from(info.reciprocal.get())) >> 32) as usize
+    }
+
+    /// The cell that a byte lies in.
+    pub(crate) fn cell_of(self, byte: NonNull<u8>) -> NonNull<u8> {
+        self.cell(self.cell_index(byte) * self.info().cell_size.get())
     }
 
     /// Cells that fit.

@@ -19,7 +19,8 @@
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
 //! - `[INV-CHUNK-4]` A pair of granules is dirty exactly while the heap remembers it: the marked objects that start in it
-//!   may have been written since.
+//!   may have been written since. In a pause, when nothing is remembered, it is dirty while one of its marked cells is
+//!   [deferred](super::deferred).
 //! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
 //!   counted.
 //! - `[INV-CHUNK-6]` A large object begins with a block. In a shared chunk all of it lies within the first [`CHUNK_SIZE`]
@@ -292,6 +293,12 @@ impl SideTables {
     pub(crate) fn occupied(&self, block: usize) -> &BlockBits {
         let first = block * BLOCK_WORDS;
         self.occupied[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
+    }
+
+    /// The dirty bits of one block.
+    pub(crate) fn dirty(&self, block: usize) -> &[Cell<u64>; BLOCK_WORDS / 2] {
+        let first = block * BLOCK_WORDS / 2;
+        self.dirty[first..first + BLOCK_WORDS / 2].try_into().expect("the slice has that length")
     }
 
     /// What the cells of one block hold.

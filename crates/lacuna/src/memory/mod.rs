@@ -10,6 +10,7 @@ pub(crate) mod bitmap;
 pub(crate) mod block;
 pub(crate) mod chunk;
 pub(crate) mod cursor;
+pub(crate) mod deferred;
 pub(crate) mod huge_pages;
 pub(crate) mod larges;
 pub(crate) mod pool;

@@ -143,3 +143,20 @@ impl Visitor for AnyEdge {
         self.0 |= table.live() > 0;
     }
 }
+
+/// The cell that the first edge of a value leads to.
+#[derive(Default)]
+pub(crate) struct FirstEdge(pub(crate) Option<NonNull<u8>>);
+
+impl sealed::Sealed for FirstEdge {}
+
+impl Visitor for FirstEdge {
+    #[inline(always)]
+    fn edge<T: ?Sized + Object>(&mut self, target: Gc<'_, T>) {
+        self.0 = self.0.or(Some(target.cell()));
+    }
+
+    fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
+
+    fn ephemerons(&mut self, _: TableEdge<'_>) {}
+}

@@ -19,9 +19,12 @@
 //!   heap until then, and all of them are forgotten by then.
 //! - `[INV-EPH-2]` The keys of a live entry of a reachable table lead to objects: the collection that finds a key dead
 //!   kills the entry before it frees the key.
+//! - `[INV-EPH-3]` Between collections, the live entries at places that count as seen have old keys, and their values lead
+//!   to old objects only: a minor collection has nothing to find there.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::descriptor::ObjectRef;
@@ -38,18 +41,27 @@ pub(crate) trait EphemeronTable {
     /// Entries that are not dead.
     fn live(&self) -> usize;
 
-    /// Looks at the entries in a state, live or watching, from `from` on. Visits the values of those whose keys are all
-    /// marked, up to the first entry with one that is not.
-    fn examine(&self, from: u32, state: State, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
+    /// Places for entries, empty ones and dead ones counted.
+    fn places(&self) -> u32;
 
-    /// Looks at one entry again. Visits its value if all keys are marked.
-    fn examine_again(&self, entry: u32, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
+    /// Calls `each` with the first unmarked key of each entry in a range that has one, and with what its value leads to, if
+    /// that is found at once.
+    fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
+
+    /// Looks at the live entries of a range. Visits the values of those whose keys are all marked, up to the first entry with
+    /// one that is not.
+    fn examine(&self, range: Range<u32>, marker: &mut Marker, tally: &mut Tally) -> Option<Unresolved>;
+
+    /// Looks at one entry again that is taken out of the list of a key. Visits its value if all keys are marked; otherwise
+    /// says which is not. Returns the entry behind it in the list as well.
+    fn examine_again(&self, entry: u32, marker: &mut Marker, tally: &mut Tally)
+    -> (Option<Waiter>, Option<Unresolved>);
 
     /// Puts an entry into the list of a key, before another.
     fn watch(&self, entry: u32, next: Option<Waiter>);
 
-    /// The entry behind one in the list of a key.
-    fn next_waiter(&self, entry: u32) -> Option<Waiter>;
+    /// Starts to load an entry.
+    fn prefetch(&self, entry: u32);
 
     /// Calls `each` with the keys of all watching entries.
     fn watched_keys(&self, each: &mut dyn FnMut(ObjectRef));
@@ -57,11 +69,11 @@ pub(crate) trait EphemeronTable {
     /// Makes all watching entries live ones.
     fn stop_watching(&self);
 
-    /// Kills an entry.
-    fn kill(&self, entry: u32);
+    /// Kills an entry. Returns the one behind it in the list of a key.
+    fn kill(&self, entry: u32) -> Option<Waiter>;
 
-    /// Kills the entries with an unmarked key. Returns how many.
-    fn kill_unmarked(&self, tally: &mut Tally) -> usize;
+    /// Kills the entries with an unmarked key, from a place on. Returns how many.
+    fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize;
 
     /// Drops the value of a dead entry, which runs code of the program; says whether there was one. The entry is empty
     /// also if that panics.
@@ -75,6 +87,8 @@ pub(crate) trait EphemeronTable {
 pub(crate) struct Unresolved {
     pub(crate) entry: u32,
     pub(crate) key: ObjectRef,
+    /// What the value leads to, if that is found at once.
+    pub(crate) value: Option<ObjectRef>,
 }
 
 /// What was done with entries in a collection.
@@ -90,11 +104,27 @@ pub(crate) struct Header {
     table: Cell<Option<NonNull<dyn EphemeronTable>>>,
     /// The next in a list of tables.
     next: Cell<Option<Reached>>,
+    /// Places at the start whose entries a collection has looked at. `[INV-EPH-3]`
+    seen: Cell<u32>,
 }
 
 impl Header {
     pub(crate) const fn new() -> Self {
-        Self { table: Cell::new(None), next: Cell::new(None) }
+        Self { table: Cell::new(None), next: Cell::new(None), seen: Cell::new(0) }
+    }
+
+    pub(crate) fn seen(&self) -> u32 {
+        self.seen.get()
+    }
+
+    pub(crate) fn set_seen(&self, places: u32) {
+        self.seen.set(places);
+    }
+
+    /// Says that the entry at a place has another value.
+    #[inline(always)]
+    pub(crate) fn changed(&self, place: u32) {
+        self.seen.set(self.seen.get().min(place));
     }
 }
 
@@ -175,10 +205,6 @@ impl TableList {
         self.first.is_none()
     }
 
-    pub(crate) fn first(&self) -> Option<Reached> {
-        self.first
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = Reached> {
         core::iter::successors(self.first, |table| table.next())
     }
@@ -189,6 +215,14 @@ impl TableList {
 pub(crate) struct Waiter {
     pub(crate) table: Reached,
     pub(crate) entry: u32,
+    /// The number of the weak slot of what the value leads to, as far as it is known: what will be looked for next, in a
+    /// chain. A hint.
+    pub(crate) leads_to: u32,
+}
+
+impl Waiter {
+    /// What is not known to lead to any slot.
+    pub(crate) const NOWHERE: u32 = u32::MAX;
 }
 
 /// What an entry is in a collection. See the top of the file.
@@ -227,7 +261,7 @@ impl Link {
 
     /// The next entry that waits for the same key.
     pub(crate) fn next(&self) -> Option<Waiter> {
-        self.table.get().map(|table| Waiter { table, entry: self.entry.get() })
+        self.table.get().map(|table| Waiter { table, entry: self.entry.get(), leads_to: Waiter::NOWHERE })
     }
 
     /// Makes it watching, before another that waits for the same key.

@@ -26,6 +26,7 @@ use crate::memory::block::Block;
 #[cfg(feature = "parallel")]
 use crate::memory::chunk::mark_shared;
 use crate::memory::chunk::{kind_of, mark};
+use crate::memory::deferred::DeferredCells;
 use crate::memory::prefetch::prefetch;
 use crate::memory::shrink::shrink;
 
@@ -82,7 +83,7 @@ impl Sharing for Shared {
 /// Objects that are marked and whose edges are not visited yet.
 ///
 /// `[INV-MARK-1]` Every object that was marked since the marks were cleared, and can hold edges, is in the queue, was
-/// visited, or `overflowed` is set; while several threads mark, the queue is those of all their markers and the batches
+/// visited, is deferred, or `overflowed` is set; while several threads mark, the queue is those of all their markers and the batches
 /// that no one has accepted yet.
 #[derive(Default)]
 pub(crate) struct Marker<S = Alone> {
@@ -94,8 +95,10 @@ pub(crate) struct Marker<S = Alone> {
     /// Observed objects that are marked from now on are noted, since ephemerons wait for some of them.
     watching: bool,
     noted: Vec<ObjectRef>,
-    /// Some were not noted, since there was no memory.
-    lost: bool,
+    /// Nothing is asked for any more. What there is no room for is deferred.
+    frozen: bool,
+    /// Marked objects that are to be looked at again: their edges are to be visited, or they were to be noted.
+    deferred: DeferredCells,
     /// How many more objects are visited by way of the prefetch ring before the order is chosen again.
     pub(crate) in_ring: usize,
     /// The object that is being visited.
@@ -116,8 +119,7 @@ pub(crate) struct Marker<S = Alone> {
 /// Entries that the queue has room for from the start: enough to go on with, slowly, when there is no more memory.
 const RESERVE: usize = 256;
 
-/// Objects that can be noted, from the first ephemeron on whose value can hold edges. Whenever more are marked at once
-/// and there is no memory, all ephemerons are looked at again; so without this, a chain of them would take quadratic time.
+/// Objects that can be noted, from the first ephemeron on whose value can hold edges: far more than a chain needs.
 const NOTES: usize = 256;
 
 impl<S: Sharing> Marker<S> {
@@ -129,7 +131,7 @@ impl<S: Sharing> Marker<S> {
 
     #[inline(always)]
     fn push(&mut self, object: ObjectRef) {
-        if self.stack.len() == self.stack.capacity() && !self.grow() {
+        if self.stack.len() == self.stack.capacity() && !self.grow(object) {
             return;
         }
         // SAFETY: there is room for one more.
@@ -141,7 +143,11 @@ impl<S: Sharing> Marker<S> {
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) -> bool {
+    fn grow(&mut self, object: ObjectRef) -> bool {
+        if self.frozen {
+            self.deferred.add(object.cell());
+            return false;
+        }
         let grown = self.stack.try_reserve(1).is_ok();
         self.overflowed |= !grown;
         grown
@@ -149,6 +155,11 @@ impl<S: Sharing> Marker<S> {
 
     /// Queues a range of the elements of an array.
     pub(crate) fn push_piece(&mut self, cell: NonNull<u8>, range: Range<usize>) {
+        if self.frozen && self.pieces.len() == self.pieces.capacity() {
+            // All of the array is visited again.
+            self.deferred.add(cell);
+            return;
+        }
         if self.pieces.try_reserve(1).is_err() {
             self.overflowed = true;
             return;
@@ -200,9 +211,10 @@ impl<S: Sharing> Marker<S> {
         if !Block::is_observed(object.cell()) {
             return;
         }
-        match self.noted.try_reserve(1) {
-            Ok(()) => self.noted.push(object),
-            Err(_) => self.lost = true,
+        if self.noted.len() < self.noted.capacity() {
+            self.noted.push(object);
+        } else {
+            self.deferred.add(object.cell());
         }
     }
 }
@@ -274,15 +286,21 @@ impl Marker {
         self.noted.pop()
     }
 
-    /// Whether objects were not noted since the last call.
-    pub(crate) fn take_lost(&mut self) -> bool {
-        core::mem::take(&mut self.lost)
+    /// Asks for no more memory, until everything is [forgotten](Self::clear): what there is no room for is deferred.
+    pub(crate) fn freeze(&mut self) {
+        self.frozen = true;
     }
 
-    /// Whether nothing is queued and nothing noted.
+    /// Marked objects that were deferred, and perhaps one next to them. Whoever takes them looks at them again.
+    pub(crate) fn pop_deferred(&mut self) -> Option<impl Iterator<Item = ObjectRef> + use<>> {
+        // SAFETY: [INV-OBJ-1] marked cells hold objects, from when marking began to the next collection.
+        self.deferred.pop().map(|cells| cells.map(|cell| unsafe { ObjectRef::new(cell) }))
+    }
+
+    /// Whether nothing is queued, noted or deferred.
     pub(crate) fn is_settled(&self) -> bool {
-        let Self { stack, pieces, overflowed, noted, lost, .. } = self;
-        stack.is_empty() && pieces.is_empty() && !overflowed && noted.is_empty() && !lost
+        let Self { stack, pieces, overflowed, noted, deferred, .. } = self;
+        stack.is_empty() && pieces.is_empty() && !overflowed && noted.is_empty() && deferred.is_empty()
     }
 
     /// Queues an object that is marked already, so that its edges are visited again.
@@ -301,14 +319,15 @@ impl Marker {
         core::mem::take(&mut self.overflowed)
     }
 
-    /// Forgets everything queued and noted.
+    /// Forgets everything queued, noted and deferred, and may ask for memory again.
     pub(crate) fn clear(&mut self) {
+        while self.deferred.pop().is_some() {}
         self.stack.clear();
         self.pieces.clear();
         self.noted.clear();
         self.owners.clear();
         self.in_ring = 0;
-        (self.overflowed, self.watching, self.lost) = (false, false, false);
+        (self.overflowed, self.watching, self.frozen) = (false, false, false);
         (self.interrupted, self.owners_lost) = (false, false);
     }
 }
