@@ -158,7 +158,7 @@ impl Steps {
     }
 
     /// Ends a step. Says whether another follows, which begins now.
-    pub fn next(&mut self) -> bool {
+    pub fn goes_on(&mut self) -> bool {
         let now = Instant::now();
         self.taken.saturating_record((now - self.last).as_nanos() as u64);
         // What the histogram takes is not counted, and neither is what the clock takes.

@@ -111,8 +111,8 @@ impl Kind {
             Kind::Finalize => &[Figure { key: "ns_each", unit: "ns per object" }],
             Kind::Pause => &[
                 Figure { key: "ns_per_op", unit: "ns per operation" },
-                Figure { key: "p999_us", unit: "µs that one step of 1000 in 1000 exceeds" },
-                Figure { key: "max_us", unit: "µs of the longest step" },
+                Figure { key: "p999_us", unit: "µs, p99.9 of a step of 1000 operations" },
+                Figure { key: "max_us", unit: "µs, the longest step of 1000 operations" },
             ],
             Kind::BtBeside => &[Figure { key: "bt_seconds", unit: "s" }],
         }

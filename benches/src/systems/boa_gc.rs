@@ -244,7 +244,7 @@ impl System for BoaGc {
         let mut steps = Steps::begin(length);
         loop {
             churn.run(PAUSE_STEP as u64);
-            if !steps.next() {
+            if !steps.goes_on() {
                 break;
             }
         }

@@ -222,7 +222,7 @@ impl System for RustGc {
                 sequence += 1;
                 sum = sum.wrapping_add(array[rng.below(PAUSE_SLOTS)].payload);
             }
-            if !steps.next() {
+            if !steps.goes_on() {
                 break;
             }
         }

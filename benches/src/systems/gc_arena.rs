@@ -312,7 +312,7 @@ impl System for GcArena {
             });
             // The smallest debts make the shortest steps.
             arena.collect_debt();
-            if !steps.next() {
+            if !steps.goes_on() {
                 break;
             }
         }

@@ -475,7 +475,7 @@ impl System for Lacuna {
         let mut steps = Steps::begin(length);
         loop {
             churn.run(&mut heap, PAUSE_STEP as u64);
-            if !steps.next() {
+            if !steps.goes_on() {
                 break;
             }
         }

@@ -291,7 +291,7 @@ impl System for SafeGc {
         let mut steps = Steps::begin(length);
         loop {
             churn.run(heap, PAUSE_STEP as u64);
-            if !steps.next() {
+            if !steps.goes_on() {
                 break;
             }
         }
