@@ -15,7 +15,7 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty};
+use crate::memory::chunk::{is_marked_and_clean, make_clean, make_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::pool::Pool;
 use crate::memory::shrink::shrink;
@@ -201,7 +201,7 @@ impl Core {
     /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked.
     #[inline(always)]
     pub(crate) fn remember(&mut self, cell: NonNull<u8>) {
-        if self.armed && is_marked(cell) && !is_dirty(cell) {
+        if self.armed && is_marked_and_clean(cell) {
             self.make_dirty(cell);
         }
     }

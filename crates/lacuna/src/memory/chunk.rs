@@ -152,17 +152,37 @@ fn colour(addr: usize) -> usize {
     (addr / CHUNK_SIZE) % COLOURS
 }
 
+/// The word of a chunk's marks that has the bit of a cell, and the bit.
+///
+/// Colour and place in the table are the same bits of the address, one above the other, so that one mask finds both.
 #[inline(always)]
-fn mark_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
+fn mark_word(cell: NonNull<u8>) -> (NonNull<Cell<u64>>, u64) {
     let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().marks[word], 1 << (addr / GRANULE % 64))
+    let word = cell.as_ptr().map_addr(|addr| (addr & !(CHUNK_SIZE - 1)) | ((addr / GRANULE / 8) & WORDS));
+    // SAFETY: [INV-CHUNK-3] the masked address is that of the chunk, which the allocator did not place at zero.
+    (unsafe { NonNull::new_unchecked(word.cast()) }, 1 << (addr / GRANULE % 64))
+}
+
+/// The bits of an offset from the start of a chunk to a word of its marks, for all colours.
+const WORDS: usize = COLOURS * BLOCK_SIZE - size_of::<u64>();
+
+const _: () = assert!(MARK_WORDS * size_of::<u64>() == BLOCK_SIZE, "a colour is as many bytes as the marks take");
+const _: () = assert!(core::mem::offset_of!(SideTables, marks) == 0);
+const _: () = assert!(core::mem::offset_of!(SideTables, dirty) == MARK_WORDS * size_of::<u64>());
+
+/// The word of the marks and that of the dirty bits that have the bit of a cell, and the bit.
+#[inline(always)]
+fn words<'a>(cell: NonNull<u8>) -> (&'a Cell<u64>, &'a Cell<u64>, u64) {
+    let (marks, bit) = mark_word(cell);
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-2] the pointer leads into the tables of the cell's chunk, where the words of the
+    // dirty bits follow those of the marks; all are cells, so shared references may coexist.
+    unsafe { (marks.as_ref(), marks.add(MARK_WORDS).as_ref(), bit) }
 }
 
 /// Marks the cell; says whether it was unmarked before.
 #[inline(always)]
 pub(crate) fn mark(cell: NonNull<u8>) -> bool {
-    let (word, bit) = mark_word(cell);
+    let (word, _, bit) = words(cell);
     let marks = word.get();
     if marks & bit != 0 {
         return false;
@@ -171,40 +191,31 @@ pub(crate) fn mark(cell: NonNull<u8>) -> bool {
     true
 }
 
-/// Makes the cell dirty; says whether it was clean before.
-#[inline(always)]
-pub(crate) fn make_dirty(cell: NonNull<u8>) -> bool {
-    let (word, bit) = dirty_word(cell);
-    let dirty = word.get();
-    word.set(dirty | bit);
-    dirty & bit == 0
-}
-
-/// Whether the cell is dirty.
-#[inline(always)]
-pub(crate) fn is_dirty(cell: NonNull<u8>) -> bool {
-    let (word, bit) = dirty_word(cell);
-    word.get() & bit != 0
+/// Makes the cell dirty.
+pub(crate) fn make_dirty(cell: NonNull<u8>) {
+    let (_, word, bit) = words(cell);
+    word.set(word.get() | bit);
 }
 
 /// Makes the cell clean.
 pub(crate) fn make_clean(cell: NonNull<u8>) {
-    let (word, bit) = dirty_word(cell);
+    let (_, word, bit) = words(cell);
     word.set(word.get() & !bit);
-}
-
-#[inline(always)]
-fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
-    let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / GRANULE % 64))
 }
 
 /// Whether the cell is marked.
 #[inline(always)]
 pub(crate) fn is_marked(cell: NonNull<u8>) -> bool {
-    let (word, bit) = mark_word(cell);
+    let (word, _, bit) = words(cell);
     word.get() & bit != 0
+}
+
+/// Whether the cell is marked and not dirty.
+#[inline(always)]
+pub(crate) fn is_marked_and_clean(cell: NonNull<u8>) -> bool {
+    let (marks, dirty, _) = words(cell);
+    // One bit is taken out at the end: that is one instruction, where building a mask for it takes two.
+    (marks.get() & !dirty.get()) >> (cell.addr().get() / GRANULE % 64) & 1 != 0
 }
 
 impl SideTables {
