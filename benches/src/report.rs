@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::workload::Workload;
+use hdrhistogram::Histogram;
+
+use crate::answers::churned;
+use crate::workload::{Length, PAUSE_SLOTS, PAUSE_STEP, Workload};
 
 /// What came of running a workload on a system.
 pub type Outcome = Result<Measured, Unsupported>;
@@ -127,6 +130,59 @@ pub fn weak_figures(
     measured
         .with("ns_per_weak", collected.as_secs_f64() * 1e9 / objects as f64)
         .with("ns_per_upgrade", upgraded.as_secs_f64() * 1e9 / upgrades as f64)
+}
+
+/// The steps of `pause`: how long each takes, and whether to go on.
+#[derive(Debug)]
+pub struct Steps {
+    started: Instant,
+    last: Instant,
+    length: Duration,
+    taken: Histogram<u64>,
+}
+
+/// The longest step that is told from longer ones, in nanoseconds.
+const LONGEST: u64 = 3_600_000_000_000;
+
+impl Steps {
+    /// The first step begins now.
+    ///
+    /// # Panics
+    ///
+    /// Never: the bounds of the histogram are constants.
+    #[must_use]
+    pub fn begin(length: Length) -> Steps {
+        let taken = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are valid");
+        let now = Instant::now();
+        Steps { started: now, last: now, length: length.duration(), taken }
+    }
+
+    /// Ends a step. Says whether another follows, which begins now.
+    pub fn goes_on(&mut self) -> bool {
+        let now = Instant::now();
+        self.taken.saturating_record((now - self.last).as_nanos() as u64);
+        // What the histogram takes is not counted, and neither is what the clock takes.
+        self.last = Instant::now();
+        now - self.started < self.length
+    }
+
+    /// The figures of `pause`; the steps saw `seen`.
+    ///
+    /// # Panics
+    ///
+    /// When they saw something else than steps on plain integers do.
+    pub fn figures(&self, measured: Measured, seen: u64) -> Measured {
+        let ops = self.taken.len() * PAUSE_STEP as u64;
+        assert_eq!(seen, churned(PAUSE_SLOTS, ops), "the sum of the payloads that the steps saw");
+        let quantile = |quantile| self.taken.value_at_quantile(quantile) as f64 / 1e3;
+        measured
+            .with("ops", ops as f64)
+            .with("ns_per_op", (self.last - self.started).as_secs_f64() * 1e9 / ops as f64)
+            .with("p50_us", quantile(0.5))
+            .with("p99_us", quantile(0.99))
+            .with("p999_us", quantile(0.999))
+            .with("max_us", self.taken.max() as f64 / 1e3)
+    }
 }
 
 /// A whole line.

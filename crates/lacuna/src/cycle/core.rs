@@ -16,7 +16,7 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty, make_segment_clean, make_segment_dirty};
+use crate::memory::chunk::{is_marked_and_clean, make_clean, make_dirty, make_segment_clean, make_segment_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
@@ -217,7 +217,7 @@ impl Core {
     /// object, the segment that the byte at the offset lies in.
     #[inline(always)]
     pub(crate) fn remember(&mut self, cell: NonNull<u8>, offset: usize) {
-        if self.armed && is_marked(cell) && !is_dirty(cell) {
+        if self.armed && is_marked_and_clean(cell) {
             self.make_dirty(cell, offset);
         }
     }

@@ -167,12 +167,23 @@ fn colour(addr: usize) -> usize {
     (addr / CHUNK_SIZE) % COLOURS
 }
 
+/// The word of a chunk's marks that has the bit of a cell, and the bit.
+///
+/// Colour and place in the table are the same bits of the address, one above the other, so that one mask finds both.
 #[inline(always)]
-fn mark_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
+fn mark_word<'a>(cell: NonNull<u8>) -> (&'a Cell<u64>, u64) {
     let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().marks[word], 1 << (addr / GRANULE % 64))
+    let word = cell.as_ptr().map_addr(|addr| (addr & !(CHUNK_SIZE - 1)) | ((addr / GRANULE / 8) & WORDS));
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-2] the pointer leads to a word of the marks of the cell's chunk; they are cells, so
+    // shared references may coexist.
+    (unsafe { &*word.cast() }, 1 << (addr / GRANULE % 64))
 }
+
+/// The bits of an offset from the start of a chunk to a word of its marks, for all colours.
+const WORDS: usize = COLOURS * BLOCK_SIZE - size_of::<u64>();
+
+const _: () = assert!(MARK_WORDS * size_of::<u64>() == BLOCK_SIZE, "a colour is as many bytes as the marks take");
+const _: () = assert!(core::mem::offset_of!(SideTables, marks) == 0);
 
 /// Marks the cell; says whether it was unmarked before.
 #[inline(always)]
@@ -204,31 +215,34 @@ pub(crate) unsafe fn mark_shared(cell: NonNull<u8>) -> bool {
     word.load(Relaxed) & bit == 0 && word.fetch_or(bit, Relaxed) & bit == 0
 }
 
-/// Makes the cell's pair of granules dirty.
+/// The word of the dirty bits that has the bit of a cell's pair of granules, and the number of the bit.
 #[inline(always)]
+fn dirty_word<'a>(cell: NonNull<u8>) -> (&'a Cell<u64>, usize) {
+    let addr = cell.addr().get();
+    let colour = (addr / GRANULE / 8) & (WORDS & !(BLOCK_SIZE - 1));
+    let word = core::mem::offset_of!(SideTables, dirty) + ((addr / GRANULE / 16) & (BLOCK_SIZE / 2 - size_of::<u64>()));
+    let word = cell.as_ptr().map_addr(|addr| (addr & !(CHUNK_SIZE - 1)) + colour + word);
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-2] the pointer leads to a word of the dirty bits of the cell's chunk; they are
+    // cells, so shared references may coexist.
+    (unsafe { &*word.cast() }, addr / (2 * GRANULE) % 64)
+}
+
+/// Makes the cell's pair of granules dirty.
 pub(crate) fn make_dirty(cell: NonNull<u8>) {
     let (word, bit) = dirty_word(cell);
-    word.set(word.get() | bit);
+    word.set(word.get() | 1 << bit);
 }
 
 /// Whether the cell's pair of granules is dirty.
-#[inline(always)]
 pub(crate) fn is_dirty(cell: NonNull<u8>) -> bool {
     let (word, bit) = dirty_word(cell);
-    word.get() & bit != 0
+    word.get() >> bit & 1 != 0
 }
 
 /// Makes the cell's pair of granules clean.
 pub(crate) fn make_clean(cell: NonNull<u8>) {
     let (word, bit) = dirty_word(cell);
-    word.set(word.get() & !bit);
-}
-
-#[inline(always)]
-fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
-    let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (2 * GRANULE * 64);
-    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / (2 * GRANULE) % 64))
+    word.set(word.get() & !(1 << bit));
 }
 
 /// Bytes of a segment: a part of a large object that is dirty by itself.
@@ -240,9 +254,10 @@ pub(crate) const fn segment_table(bytes: usize) -> usize {
     (bytes / SEGMENT / 64 + 1) * size_of::<u64>()
 }
 
-/// The dirty bit of the segment that a byte of a large object lies in. `[INV-CHUNK-6]`
+/// The word that has the dirty bit of the segment that a byte of a large object lies in, and the number of the bit.
+/// `[INV-CHUNK-6]`
 #[inline]
-fn segment_word(run: NonNull<u8>, offset: usize) -> (&'static Cell<u64>, u64) {
+fn segment_word<'a>(run: NonNull<u8>, offset: usize) -> (&'a Cell<u64>, usize) {
     let chunk = Chunk::of(run);
     let bytes = chunk.tables().bytes.get();
     if bytes == CHUNK_SIZE {
@@ -255,7 +270,7 @@ fn segment_word(run: NonNull<u8>, offset: usize) -> (&'static Cell<u64>, u64) {
     // SAFETY: [INV-CHUNK-1], [INV-CHUNK-6] the table lies at the end of the chunk, initialised, and has a bit for each
     // segment that the object can have. Its words are only ever shared, as cells.
     let word = unsafe { chunk.base().add(word).cast::<Cell<u64>>().as_ref() };
-    (word, 1 << (segment % 64))
+    (word, segment % 64)
 }
 
 /// Makes the segment dirty that a byte of a large object lies in; says whether it was clean before.
@@ -263,14 +278,14 @@ fn segment_word(run: NonNull<u8>, offset: usize) -> (&'static Cell<u64>, u64) {
 pub(crate) fn make_segment_dirty(run: NonNull<u8>, offset: usize) -> bool {
     let (word, bit) = segment_word(run, offset);
     let dirty = word.get();
-    word.set(dirty | bit);
-    dirty & bit == 0
+    word.set(dirty | 1 << bit);
+    dirty >> bit & 1 == 0
 }
 
 /// Makes the segment clean that a byte of a large object lies in.
 pub(crate) fn make_segment_clean(run: NonNull<u8>, offset: usize) {
     let (word, bit) = segment_word(run, offset);
-    word.set(word.get() & !bit);
+    word.set(word.get() & !(1 << bit));
 }
 
 /// Whether the cell is marked.
@@ -278,6 +293,14 @@ pub(crate) fn make_segment_clean(run: NonNull<u8>, offset: usize) {
 pub(crate) fn is_marked(cell: NonNull<u8>) -> bool {
     let (word, bit) = mark_word(cell);
     word.get() & bit != 0
+}
+
+/// Whether the cell is marked and not dirty.
+#[inline(always)]
+pub(crate) fn is_marked_and_clean(cell: NonNull<u8>) -> bool {
+    let ((marks, _), (dirty, pair)) = (mark_word(cell), dirty_word(cell));
+    // Both are taken out by a shift: that is one instruction, where building a mask takes two.
+    (marks.get() >> (cell.addr().get() / GRANULE % 64) & !(dirty.get() >> pair)) & 1 != 0
 }
 
 impl SideTables {
