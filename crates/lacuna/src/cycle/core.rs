@@ -238,6 +238,8 @@ impl Core {
             self.remembered.push(suspect(cell));
         } else {
             self.major_only = true;
+            // Marking ends with all marked objects visited again.
+            self.marker.overflow();
         }
     }
 
