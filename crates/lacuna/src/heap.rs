@@ -1147,6 +1147,9 @@ impl Heap {
             return;
         }
         core.closed = true;
+        // What is marked and queued, and what is dirty, is forgotten before it is dropped.
+        major::abandon(core);
+        core.stage = Stage::Idle;
         core.retire_cursors();
         let mut from = 0;
         while let Some(taken) = core.finalizers.forget_one(&mut core.weak, &mut from) {
