@@ -274,8 +274,7 @@ impl<'a> Driver<'a> {
                 }
                 operation => self.one(operation)?,
             }
-            self.state.model.phase = self.heap.phase();
-            self.state.model.went_on();
+            self.settle();
             if self.state.model.lost {
                 return Ok(Progress::Lost);
             }
@@ -289,12 +288,20 @@ impl<'a> Driver<'a> {
 
     /// Does one operation, in a scope of its own if it needs one.
     pub(crate) fn one(&mut self, operation: Operation) -> Result<(), Mismatch> {
-        match operation {
+        let done = match operation {
             // It would be garbage at once.
             operation if operation.finds() => self.scope(&[operation, Operation::Root(0)]),
             operation if operation.needs_scope() => self.scope(&[operation]),
             operation => self.step(operation),
-        }
+        };
+        self.settle();
+        done
+    }
+
+    /// An operation is done, after which a collection may go on.
+    fn settle(&mut self) {
+        self.state.model.phase = self.heap.phase();
+        self.state.model.went_on();
     }
 
     fn turn(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
