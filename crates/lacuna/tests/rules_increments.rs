@@ -336,37 +336,44 @@ fn rule_29_an_edge_that_moves_between_objects_between_increments_keeps_its_targe
 
 #[test]
 fn rule_29_an_edge_that_moves_within_an_array_between_increments_keeps_its_target_alive() {
-    const LENGTH: usize = 700;
     type Row<'gc> = [GcCell<Option<Gc<'gc, Node<'gc>>>>];
-    for (from, to) in [(LENGTH - 1, 0), (0, LENGTH - 1), (300, 5), (127, 128), (128, 127)] {
-        let mut steps = 0;
-        loop {
-            let log = Log::default();
-            let mut heap = Heap::with_config(Config::default().collect_automatically(false));
-            let row: Root<Row<'static>> = heap.enter(|cx| {
-                let row = cx.alloc_slice((0..LENGTH).map(|_| GcCell::new(None)));
-                row.set(cx, |row| &row[from], Some(node(cx, &log, 7)));
-                row.root(cx)
-            });
-            heap.begin_major();
-            for _ in 0..steps {
-                heap.step(StepBudget::units(1));
+    // In a cell, in blocks of its own, and in a chunk of its own; with the units of a step.
+    for (length, units) in [(700, 1), (3000, 4), (250_000, 4000)] {
+        for (from, to) in
+            [(length - 1, 0), (0, length - 1), (length / 2, 5), (127, 128), (128, 127), (15, 16), (16, 15)]
+        {
+            let mut steps = 0;
+            loop {
+                let log = Log::default();
+                let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+                let row: Root<Row<'static>> = heap.enter(|cx| {
+                    let row = cx.alloc_slice((0..length).map(|_| GcCell::new(None)));
+                    row.set(cx, |row| &row[from], Some(node(cx, &log, 7)));
+                    row.root(cx)
+                });
+                heap.begin_major();
+                for _ in 0..steps {
+                    heap.step(StepBudget::units(units));
+                }
+                let phase = heap.phase();
+                heap.enter(|cx| {
+                    let row = row.get(cx);
+                    let moved = row.replace(cx, |row| &row[from], None);
+                    row.set(cx, |row| &row[to], moved);
+                });
+                heap.verify().unwrap();
+                while heap.step(StepBudget::units(units)) != Phase::Idle {}
+                assert_eq!(heap.with(&row, |row| row[to].get().unwrap().canary.0.id), 7);
+                heap.collect_minor();
+                assert_eq!(heap.with(&row, |row| row[to].get().unwrap().canary.0.id), 7);
+                assert_eq!(log.borrow().len(), 0);
+                if phase == Phase::Idle {
+                    break;
+                }
+                steps += 1;
             }
-            let phase = heap.phase();
-            heap.enter(|cx| {
-                let row = row.get(cx);
-                let moved = row.replace(cx, |row| &row[from], None);
-                row.set(cx, |row| &row[to], moved);
-            });
-            finish(&mut heap);
-            assert_eq!(heap.with(&row, |row| row[to].get().unwrap().canary.0.id), 7);
-            assert_eq!(log.borrow().len(), 0);
-            if phase == Phase::Idle {
-                break;
-            }
-            steps += 1;
+            assert!(steps > length / 128 * 16 / units.max(16), "the array is visited in pieces");
         }
-        assert!(steps > LENGTH / 128, "the array is visited in pieces");
     }
 }
 
@@ -930,7 +937,7 @@ fn marking_ends_within_the_goal_whatever_the_program_writes() {
     assert!(collections >= 3, "{collections} collections");
     // What a scope allocates is collected when it ends.
     assert!(above < 1 << 20, "{above} bytes above the goal");
-    assert!(heap.stats().last.increments >= 3);
+    assert!(heap.stats().last.increments >= 2, "not all at once");
     heap.verify().unwrap();
 }
 
