@@ -288,6 +288,73 @@ fn rule_06_trap_03_garbage_can_be_upgraded_until_marking_ends_and_not_after() {
 }
 
 #[test]
+fn rule_04_rule_05_rule_30_trap_02_between_increments_a_collection_has_decided_everything_or_nothing() {
+    let mut world = World::new();
+    let log = Rc::clone(&world.log);
+    let told = Told::default();
+    let (long, keys) = world.node(7, |cx, table| {
+        let mut keys = Vec::new();
+        for id in 0..10 {
+            let [key, value] = [700 + id, 710 + id].map(|id| node(cx, &log, id));
+            table.edit_ephemerons(cx, |node| &node.table).insert(key, value);
+            cx.cleanup(key, (told.clone(), id), tell).unwrap();
+            keys.push(key.downgrade(cx));
+        }
+        (cx.upgrade(keys[0]).unwrap().downgrade_long(cx), keys)
+    });
+    world.heap.begin_major();
+    let mut seen = BTreeSet::new();
+    while world.heap.phase() != Phase::Idle {
+        world.heap.step(StepBudget::units(1));
+        let decided = world.heap.phase() != Phase::Marking;
+        seen.insert(decided);
+        let mut dead: Vec<bool> = keys.iter().map(|&key| world.heap.is_dead(key)).collect();
+        dead.extend(world.garbage.iter().map(|&weak| world.heap.is_dead(weak)));
+        dead.push(world.heap.is_dead_long(long));
+        assert!(dead.iter().all(|&dead| dead == decided), "{dead:?}");
+        let entries = world.node(7, |_, table| (table.table.live_count(), table.table.keys().len()));
+        assert_eq!(entries, if decided { (0, 0) } else { (10, 10) });
+        assert_eq!(world.heap.stats().queued_cleanups, if decided { 10 } else { 0 });
+        assert_eq!(told.borrow().len(), 0);
+        assert!(world.dropped().is_empty() || decided);
+    }
+    assert_eq!(seen.len(), 2);
+    world.heap.drain(Budget::unlimited()).unwrap();
+    assert_eq!(*told.borrow(), (0..10).rev().collect::<Vec<u32>>());
+    world.check(&ALL, true);
+}
+
+#[test]
+fn rule_13_trap_15_a_callback_may_begin_a_collection_and_do_increments_of_it() {
+    fn step(heap: &mut Heap, (told, rest): (Told, u32)) {
+        heap.begin_major();
+        heap.step(StepBudget::units(rest as usize % 7 + 1));
+        told.borrow_mut().push(rest);
+        assert!(heap.drain(Budget::unlimited()).is_err());
+        if rest > 0 {
+            let object = heap.alloc(rest);
+            heap.cleanup(&object, (told, rest - 1), step).unwrap();
+        }
+        heap.verify().unwrap();
+    }
+    for config in [Config::default(), Config::default().zeal(true), Config::default().collect_automatically(false)] {
+        let told = Told::default();
+        let mut heap = Heap::with_config(config);
+        let object = heap.alloc(0);
+        heap.cleanup(&object, (told.clone(), 60), step).unwrap();
+        drop(object);
+        for _ in 0..3000 {
+            heap.begin_major();
+            heap.step(StepBudget::units(3));
+            heap.enter(|_| ());
+        }
+        assert_eq!(*told.borrow(), (0..=60).rev().collect::<Vec<u32>>());
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 0);
+    }
+}
+
+#[test]
 fn rule_06_trap_14_looking_between_increments_extends_no_life() {
     let mut world = World::new();
     world.heap.begin_major();
@@ -546,7 +613,7 @@ fn tell(_: &mut Heap, (told, id): (Told, u32)) {
 }
 
 #[test]
-fn rule_10_11_14_what_is_registered_between_increments_is_told_once() {
+fn rule_10_rule_11_rule_14_what_is_registered_between_increments_is_told_once() {
     at_every_point(|mut world, phase| {
         let told = Told::default();
         // On garbage that was upgraded, and on what lives.
