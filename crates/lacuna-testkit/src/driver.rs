@@ -12,7 +12,7 @@ use lacuna::{
 
 use crate::callbacks::{Callback, Death, Deliberate, Held, Journal, Payload, Probes, Witness};
 use crate::compare;
-use crate::model::{Class, Collected, Event, Mismatch, Model, ObjectId, Reference, RegistrationId, State};
+use crate::model::{Class, Event, Mismatch, Model, ObjectId, Reference, RegistrationId, State};
 use crate::objects::{Handle, Kind, Observer};
 use crate::operations::{Behaviour, Operation, Program};
 use crate::scope;
@@ -61,7 +61,7 @@ impl Setup {
         #[cfg(feature = "parallel")]
         let config = config.mark_threads(self.mark_threads);
         // Minor collections run when the program says so.
-        let config = config.minor_step(Some(usize::MAX - 1)).increment_step(self.increment_step);
+        let config = config.minor_step(Some(usize::MAX)).increment_step(self.increment_step);
         config.heap_limit(self.limit).min_heap(self.min_heap).growth_factor(1.5)
     }
 }
@@ -184,13 +184,6 @@ pub(crate) fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, heap: T, m
     if heap == model { Ok(()) } else { Err(format!("{what}: the heap says {heap:?}, the model {model:?}")) }
 }
 
-/// Whether the next safepoint collects, as the statistics tell everyone.
-fn is_due(stats: &Stats) -> bool {
-    let at_goal = stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes;
-    assert!(stats.major_due || !at_goal, "a collection is due at the goal");
-    stats.major_due
-}
-
 impl Tables {
     pub(crate) fn new(setup: Setup) -> Self {
         let told = setup.increment_step.is_some();
@@ -204,6 +197,13 @@ impl Tables {
             starved: false,
             ran: Vec::new(),
         }
+    }
+
+    /// Whether the next safepoint collects, as the statistics tell everyone.
+    fn is_due(&self, stats: &Stats) -> bool {
+        let at_goal = stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes;
+        assert!(stats.major_due || !at_goal || self.model.told, "a collection is due at the goal");
+        stats.major_due
     }
 
     fn outcome(&mut self, stats: Stats) -> Outcome {
@@ -321,7 +321,7 @@ impl<'a> Driver<'a> {
     fn scope(&mut self, operations: &[Operation]) -> Result<(), Mismatch> {
         let Self { heap, state, .. } = self;
         let played = catch_unwind(AssertUnwindSafe(|| {
-            heap.enter(|cx| scope::play(cx, state, operations).map(|()| is_due(&cx.stats())))
+            heap.enter(|cx| scope::play(cx, state, operations).map(|()| state.is_due(&cx.stats())))
         }));
         match played {
             Ok(result) => self.safepoint(result?),
@@ -348,23 +348,26 @@ impl<'a> Driver<'a> {
     fn safepoint(&mut self, due: bool) -> Result<(), Mismatch> {
         let mut events = self.events().peekable();
         let model = &mut self.state.model;
+        let mut exhausted = false;
         if model.told {
-            follow(model, &mut events, |collected| !collected.exhausted)?;
+            exhausted = follow(model, &mut events)?;
         } else if due || self.setup.zeal {
             model.collect();
         }
         let waiting = model.callbacks.len();
-        if self.setup.auto_drain && waiting > 0 && !model.lost {
+        // A collection for want of memory comes before the callbacks, or after them, at the allocation.
+        let is_over = exhausted && events.peek().is_none();
+        if self.setup.auto_drain && waiting > 0 && !model.lost && !is_over {
             model.drain((waiting / 8).max(16), usize::MAX, &mut events)?;
         }
-        follow(model, &mut events, |_| true)?;
+        follow(model, &mut events)?;
         self.expect_no_more(events)
     }
 
     /// Lets the model do what the heap has done when it was asked to collect.
     fn collected(&mut self) -> Result<(), Mismatch> {
         let mut events = self.events().peekable();
-        follow(&mut self.state.model, &mut events, |_| true)?;
+        follow(&mut self.state.model, &mut events)?;
         self.expect_no_more(events)
     }
 
@@ -526,7 +529,7 @@ impl<'a> Driver<'a> {
     }
 
     fn allocate(&mut self, kind: Kind) -> Result<(), Mismatch> {
-        let due = is_due(&self.heap.stats());
+        let due = self.state.is_due(&self.heap.stats());
         // Callbacks that run at the safepoint may allocate, too.
         let id = self.state.model.reserve();
         self.state.journal.allocated.set(id + 1);
@@ -615,20 +618,19 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Lets the model follow the collections of some kind that come next among what happened.
-fn follow(
-    model: &mut Model,
-    events: &mut Peekable<std::vec::IntoIter<Event>>,
-    counts: impl Fn(&Collected) -> bool,
-) -> Result<(), Mismatch> {
-    loop {
-        match events.peek() {
-            Some(Event::Collected(collected)) if counts(collected) => model.follow(collected)?,
-            Some(Event::Began) => model.begin(),
-            _ => return Ok(()),
+/// Lets the model follow the collections that come next among what happened. Says whether one was for want of memory.
+fn follow(model: &mut Model, events: &mut Peekable<std::vec::IntoIter<Event>>) -> Result<bool, Mismatch> {
+    let mut exhausted = false;
+    while let Some(event) = events.next_if(|event| matches!(event, Event::Began | Event::Collected(_))) {
+        match event {
+            Event::Collected(collected) => {
+                exhausted |= collected.exhausted;
+                model.follow(&collected)?;
+            }
+            _ => model.begin(),
         }
-        events.next();
     }
+    Ok(exhausted)
 }
 
 /// The element at an index modulo the length.

@@ -125,7 +125,7 @@ pub struct Collected {
     pub minor: bool,
     /// Whether it was done in increments.
     pub in_increments: bool,
-    /// Whether there was no memory for an allocation, so that it came after what is done at the safepoint.
+    /// Whether it was done because there was no memory for an allocation.
     pub exhausted: bool,
     /// The objects that it has reached.
     pub reached: BTreeSet<ObjectId>,
