@@ -807,7 +807,7 @@ fn large_objects_may_be_allocated_and_freed_at_any_point() {
         let mut more: Vec<Root<[u8]>> = Vec::new();
         while world.heap.phase() != Phase::Idle {
             more.push(world.heap.alloc_slice(vec![more.len() as u8; 20_000]));
-            if more.len() % 3 == 0 {
+            if more.len().is_multiple_of(3) {
                 more.swap_remove(more.len() / 2);
             }
             world.heap.step(StepBudget::units(3));
@@ -841,7 +841,7 @@ fn rule_17_a_drop_between_increments_may_drop_and_clone_roots() {
         fn drop(&mut self) {
             self.gone.take();
             self.into.borrow_mut().push(self.cloned.clone());
-            assert!(self.into.borrow().len() % 2 == 0, "every other one panics");
+            assert!(self.into.borrow().len().is_multiple_of(2), "every other one panics");
         }
     }
     let mut steps = 0;
