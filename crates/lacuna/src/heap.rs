@@ -1134,6 +1134,9 @@ impl Heap {
             return;
         }
         core.closed = true;
+        // What is marked and queued, and what is dirty, is forgotten before it is dropped.
+        major::abandon(core);
+        core.stage = Stage::Idle;
         core.retire_cursors();
         let mut from = 0;
         loop {
@@ -1262,5 +1265,76 @@ impl fmt::Debug for Heap {
 impl Drop for Heap {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::handle::cell::GcCell;
+
+    type Link = GcCell<Option<Gc<'static, u64>>>;
+
+    /// Breaks `[INV-CYCLE-2]`: forgets that marked objects were written, which lead to a new one.
+    fn forget_writes(heap: &mut Heap, objects: &Root<Link>, array: &Root<[Link]>, in_array: bool) {
+        heap.enter(|cx| {
+            let new = Some(cx.alloc(7_u64));
+            match in_array {
+                true => array.get(cx).set(cx, |array| &array[2999], new),
+                false => objects.get(cx).set(cx, |link| link, new),
+            }
+        });
+        heap.verify().unwrap();
+        heap.core().forget_remembered();
+    }
+
+    #[test]
+    fn a_write_that_is_not_remembered_is_found_by_verifying() {
+        for in_array in [false, true] {
+            for marking in [false, true] {
+                let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+                let object: Root<Link> = heap.alloc(GcCell::new(None));
+                let array: Root<[Link]> = heap.alloc_slice((0..3000).map(|_| GcCell::new(None)));
+                heap.collect();
+                if marking {
+                    heap.begin_major();
+                    while heap.core().cycle.objects_traced < 2 {
+                        heap.step(StepBudget::units(1));
+                    }
+                    while !heap.core().marker.is_empty() {
+                        heap.step(StepBudget::units(1));
+                    }
+                    assert_eq!(heap.phase(), Phase::Marking);
+                }
+                forget_writes(&mut heap, &object, &array, in_array);
+                let error = format!("{}", heap.verify().unwrap_err());
+                assert!(error.contains("is not dirty"), "{error}");
+                // What was to be found by the next collection is found by one that does not rely on writes.
+                heap.collect();
+                heap.verify().unwrap();
+                assert_eq!(heap.stats().live_objects, 3);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_queued_or_dirty_may_lead_to_one_that_is_not_marked() {
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let object: Root<Link> = heap.alloc(GcCell::new(None));
+        heap.enter(|cx| object.get(cx).set(cx, |link| link, Some(cx.alloc(1))));
+        heap.begin_major();
+        while heap.core().marker.is_empty() {
+            heap.verify().unwrap();
+            heap.step(StepBudget::units(1));
+        }
+        heap.verify().unwrap();
+        let queued = heap.core().marker.pop().unwrap();
+        heap.verify().unwrap_err();
+        heap.core().marker.requeue(queued);
+        while heap.step(StepBudget::units(1)) != Phase::Idle {
+            heap.verify().unwrap();
+        }
     }
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::rc::Rc;
 
 use lacuna::{
-    AutoDrain, Budget, Config, Ephemerons, Exhausted, Gc, GcCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak,
-    WeakLong,
+    AutoDrain, Budget, Config, Ephemerons, Exhausted, Gc, GcCell, Heap, Opaque, Phase, RegisterFailure, Root,
+    StepBudget, Trace, Weak, WeakLong,
 };
 
 thread_local! {
@@ -395,6 +395,72 @@ fn a_collection_without_any_memory_is_complete_all_the_same() {
         let refused = refusing(granted, for_ever, || populated.heap.collect());
         assert_eq!(populated.heap.stats().collections, before + 1, "the reserve is enough to mark with");
         populated.check_collected();
+        refused
+    });
+}
+
+#[test]
+fn a_collection_in_increments_without_any_memory_is_complete_all_the_same() {
+    at_each_request("a_collection_in_increments_without_any_memory_is_complete_all_the_same", |granted, for_ever| {
+        let mut populated = Populated::new();
+        let before = populated.heap.stats().collections;
+        let refused = refusing(granted, for_ever, || {
+            populated.heap.begin_major();
+            while populated.heap.step(StepBudget::units(10_000)) != Phase::Idle {}
+        });
+        assert_eq!(populated.heap.stats().collections, before + 1, "the reserve is enough to mark with");
+        // What is left of the dead is dropped by the next collection.
+        populated.check_collected();
+        refused
+    });
+}
+
+#[test]
+fn a_write_that_cannot_be_remembered_while_a_collection_marks_loses_nothing() {
+    at_each_request("a_write_that_cannot_be_remembered_while_a_collection_marks_loses_nothing", |granted, for_ever| {
+        const NODES: usize = 200;
+        const ROW_OF_CELLS: usize = 20 * NODES;
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        heap.collect();
+        let roots: Vec<Root<Node<'static>>> =
+            heap.enter(|cx| (0..NODES).map(|id| cx.alloc(Node { id, next: GcCell::new(None) }).root(cx)).collect());
+        heap.begin_major();
+        // Large, so that its parts are remembered.
+        let row: Root<[GcCell<Option<Gc<'static, Node<'static>>>>]> =
+            heap.enter(|cx| cx.alloc_slice((0..ROW_OF_CELLS).map(|_| GcCell::new(None::<Gc<'_, Node<'_>>>))).root(cx));
+        let mut refused = 0;
+        while heap.phase() == Phase::Marking {
+            refused += heap.enter(|cx| {
+                refusing(granted, for_ever, || {
+                    for (id, root) in roots.iter().enumerate() {
+                        if let Ok(new) = cx.try_alloc(Node { id: NODES + id, next: GcCell::new(None) }) {
+                            let field = ROW_OF_CELLS / NODES * id;
+                            match id % 2 {
+                                0 => root.get(cx).set(cx, |node| &node.next, Some(new)),
+                                _ => row.get(cx).set(cx, |row| &row[field], Some(new)),
+                            }
+                        }
+                    }
+                })
+            });
+            heap.verify().unwrap();
+            heap.step(StepBudget::units(30));
+        }
+        heap.verify().unwrap();
+        while heap.step(StepBudget::units(1000)) != Phase::Idle {}
+        for _ in 0..2 {
+            for (id, root) in roots.iter().enumerate() {
+                assert!(heap.with(root, |node| node.next.get().is_none_or(|next| next.id == NODES + id)));
+            }
+            heap.with(&row, |row| {
+                for (field, cell) in row.iter().enumerate() {
+                    let id = field / (ROW_OF_CELLS / NODES);
+                    assert!(cell.get().is_none_or(|node| node.id == NODES + id));
+                }
+            });
+            heap.collect();
+            heap.verify().unwrap();
+        }
         refused
     });
 }

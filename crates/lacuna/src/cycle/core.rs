@@ -237,8 +237,16 @@ impl Core {
             // Its cell is marked, so it lives until the next major collection begins, which forgets what is remembered.
             self.remembered.push(suspect(cell));
         } else {
-            self.major_only = true;
+            self.forget_a_write();
         }
+    }
+
+    /// There is no memory to remember an object with: the next collection visits all marked objects again, or clears the
+    /// marks.
+    #[cold]
+    fn forget_a_write(&mut self) {
+        self.major_only = true;
+        self.marker.overflow();
     }
 
     #[cold]
@@ -248,7 +256,7 @@ impl Core {
             self.segments.push((suspect(cell), offset));
         } else {
             make_segment_clean(cell, offset);
-            self.major_only = true;
+            self.forget_a_write();
         }
     }
 

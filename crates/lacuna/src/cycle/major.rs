@@ -18,15 +18,15 @@
 //!   leads to it then.
 //! - `[INV-CYCLE-2]` holds while marking as well, with one more exception: a marked object may lead to an unmarked one
 //!   while it is queued. So the last steps of marking are those of a minor collection: what roots made since lead to, and
-//!   what dirty objects lead to. A round of that is done in increments; what the program changes after it is left for the
-//!   pause (Boehm, Demers and Shenker, "Mostly parallel garbage collection", 1991).
+//!   what dirty objects lead to. Rounds of that are done in increments, each half as long as the one before at most; what
+//!   the program changes after them is left for the pause (Boehm, Demers and Shenker, "Mostly parallel garbage collection", 1991).
 //! - After the pause blocks are counted one by one, by increments or by whoever wants cells of theirs first. Minor
 //!   collections may run meanwhile: they concern only blocks that cursors have entered, which are counted.
 
 use super::collector::{Clock, decide};
 use super::core::Core;
 use super::ephemerons;
-use super::mark;
+use super::mark::{self, Round};
 use super::pacing::Live;
 use super::sweep;
 use super::verify::{self, VerifyError};
@@ -44,9 +44,11 @@ pub(crate) enum Stage {
         chunk: usize,
     },
     Marking {
-        /// The number of the page of roots that is looked at next; `None` if all were.
-        page: Option<usize>,
+        /// The number of the page of roots that is looked at next.
+        page: usize,
     },
+    /// All that roots led to when marking began is marked.
+    CatchingUp(Round),
     Counting {
         space: usize,
     },
@@ -60,14 +62,14 @@ pub(crate) enum Stage {
 impl Stage {
     /// Whether marks say less than the truth.
     pub(crate) fn is_marking(self) -> bool {
-        matches!(self, Self::Clearing { .. } | Self::Marking { .. })
+        matches!(self, Self::Clearing { .. } | Self::Marking { .. } | Self::CatchingUp(_))
     }
 
     /// The phase it belongs to.
     pub(crate) fn phase(self) -> Phase {
         match self {
             Self::Idle => Phase::Idle,
-            Self::Clearing { .. } | Self::Marking { .. } => Phase::Marking,
+            Self::Clearing { .. } | Self::Marking { .. } | Self::CatchingUp(_) => Phase::Marking,
             Self::Counting { .. } | Self::Sweeping { .. } | Self::Releasing => Phase::Sweeping,
         }
     }
@@ -129,16 +131,18 @@ fn go_on(core: &mut Core, work: &mut Work, clock: &mut Clock) -> Result<(), Veri
             work.spend(UNITS_OF_CHUNK);
         }
         Stage::Marking { page } => {
-            let caught_up = while_marking(core, |core| match page {
-                Some(page) => {
-                    core.stage = Stage::Marking { page: mark::mark_pages(core, page, work) };
-                    false
-                }
-                None => mark::catch_up(core, work),
-            });
+            core.stage = match while_marking(core, |core| mark::mark_pages(core, page, work)) {
+                Some(page) => Stage::Marking { page },
+                None => Stage::CatchingUp(Round::NONE),
+            };
             clock.lap_into(&mut core.cycle.mark_time);
-            if caught_up {
-                return pause(core, mark::mark_recent, clock);
+        }
+        Stage::CatchingUp(round) => {
+            let round = while_marking(core, |core| mark::catch_up(core, round, work));
+            clock.lap_into(&mut core.cycle.mark_time);
+            match round {
+                Some(round) => core.stage = Stage::CatchingUp(round),
+                None => return pause(core, mark::mark_recent, clock),
             }
         }
         Stage::Counting { space } => {
@@ -171,7 +175,7 @@ pub(crate) fn due_work(core: &Core) -> Work {
     let blocks = core.pool.used() / BLOCK_SIZE;
     match core.stage {
         Stage::Idle => Work::units(0),
-        Stage::Clearing { .. } | Stage::Marking { .. } => {
+        Stage::Clearing { .. } | Stage::Marking { .. } | Stage::CatchingUp(_) => {
             let all = core.pacing.expected_units(core.stats.live_objects, core.larges.bytes, core.pacing.allocated);
             core.pacing.marking_work(all.saturating_sub(core.marked_units) + mark::remembered_units(core), all)
         }
@@ -189,7 +193,7 @@ fn clear(core: &mut Core, chunk: usize) -> Stage {
     core.roots.forget_recent();
     // From here on the program has to say what it writes.
     core.armed = true;
-    Stage::Marking { page: Some(0) }
+    Stage::Marking { page: 0 }
 }
 
 /// Clears all marks and marks everything without interruption, up to the end of the pause.

@@ -94,23 +94,42 @@ fn revisit_remembered(core: &mut Core) -> Option<()> {
     Some(())
 }
 
-/// Marks in an increment what roots made since the last one lead to and what dirty objects do, as far as the work goes; says
-/// whether only the roots of the page that the table's cursor is in are left.
-pub(crate) fn catch_up(core: &mut Core, work: &mut Work) -> bool {
-    loop {
-        if !drain_some(core, work) {
-            return false;
+/// How far marking has caught up with what the program has changed since it began: dirty objects, and pages with roots made
+/// since. In a *round* as many are looked at as there were when it began; the next has to be a half of it at most, so that a
+/// program which changes as much as is looked at does not put the end of marking off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Round {
+    all: usize,
+    left: usize,
+}
+
+impl Round {
+    /// Before the first.
+    pub(crate) const NONE: Self = Self { all: usize::MAX, left: 0 };
+
+    /// The next, in which so many are to be looked at, if it is worth it.
+    fn next(self, all: usize) -> Option<Self> {
+        (all > 0 && all <= self.all / 2).then_some(Self { all, left: all })
+    }
+}
+
+/// Marks in an increment what roots made since the last one lead to and what dirty objects do, as far as the work goes.
+/// Returns the round to go on with; `None` if what is left is for the pause.
+pub(crate) fn catch_up(core: &mut Core, mut round: Round, work: &mut Work) -> Option<Round> {
+    while drain_some(core, work) {
+        if round.left == 0 {
+            round = round.next(core.remembered.len() + core.segments.len() + core.roots.recent_pages())?;
         }
+        round.left -= 1;
         let units = if core.segments.is_empty() { UNITS_OF_PAIR } else { UNITS_OF_SEGMENT };
         if revisit_remembered(core).is_some() {
             work.spend(units);
-        } else if let Some(targets) = core.roots.recent_page() {
-            targets.for_each(|object| core.marker.mark_object(object));
-            work.spend(UNITS_OF_PAGE);
         } else {
-            return true;
+            core.roots.recent_page()?.for_each(|object| core.marker.mark_object(object));
+            work.spend(UNITS_OF_PAGE);
         }
     }
+    Some(round)
 }
 
 /// Marks in an increment what the roots in pages from a number on lead to, as far as the work goes. Returns the number to go
@@ -201,13 +220,15 @@ fn drain_queue(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut M
 /// Visits a stretch of objects in one order, or as much of it as there are work units; says whether there may be more to do.
 fn stretch(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkWork) -> bool {
     // An increment may be shorter than a stretch, which the next one then goes on with.
-    let sampled = if marker.in_ring > 0 { 1 } else { SAMPLE };
+    let left = units.saturating_sub(work.units).max(1);
+    let sampled = if marker.in_ring > 0 { 1 } else { SAMPLE.min(left) };
     let Some((last, near)) = sample(marker, sampled, work) else {
-        work.units += UNITS_OF_PIECE;
-        return marker.visit_piece();
+        let visited = marker.visit_piece();
+        work.units += if visited { UNITS_OF_PIECE } else { 0 };
+        return visited;
     };
     let plain = match order {
-        MarkOrder::Sampled => near >= MOSTLY_NEAR,
+        MarkOrder::Sampled => near * SAMPLE >= MOSTLY_NEAR * sampled,
         MarkOrder::Plain => true,
         MarkOrder::Ring => false,
     };

@@ -370,6 +370,12 @@ impl RootTable {
         Some(targets_of(page))
     }
 
+    /// Recent pages, the one that the cursor is in left out.
+    pub(crate) fn recent_pages(&self) -> usize {
+        let current = self.current_page();
+        self.recent.borrow().iter().filter(|&&page| Some(page) != current).count()
+    }
+
     /// All roots lead to objects that a collection has seen, until more are made.
     pub(crate) fn forget_recent(&self) {
         let mut recent = self.recent.borrow_mut();

@@ -197,7 +197,7 @@ impl Block {
     /// The marked cells that start in the same pair of granules as a cell.
     pub(crate) fn marked_in_pair(cell: NonNull<u8>) -> impl Iterator<Item = NonNull<u8>> {
         let block = Self::of(cell);
-        let first = cell.addr().get() % BLOCK_SIZE / GRANULE & !1;
+        let first = (cell.addr().get() % BLOCK_SIZE / GRANULE) & !1;
         (first..first + 2)
             .filter(move |granule| block.marks()[granule / 64].get() & 1 << (granule % 64) != 0)
             .map(move |granule| block.cell_in_granule(granule))

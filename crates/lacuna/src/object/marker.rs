@@ -246,6 +246,11 @@ impl Marker {
         self.stack.iter().copied().chain(self.pieces.iter().map(|piece| piece.array))
     }
 
+    /// Some marked object has to be visited again, and it is not known which.
+    pub(crate) fn overflow(&mut self) {
+        self.overflowed = true;
+    }
+
     /// Whether objects were left out of the queue.
     pub(crate) fn has_overflowed(&self) -> bool {
         self.overflowed
@@ -529,9 +534,13 @@ impl<S: Sharing> Visitor for Marker<S> {
 
     /// What the values lead to is decided when everything else is marked.
     fn ephemerons(&mut self, table: TableEdge<'_>) {
+        if table.0.live() == 0 {
+            // Whoever puts an entry into it makes its owner dirty.
+            return;
+        }
         if self.interrupted {
             self.list_owner();
-        } else if table.0.live() > 0 {
+        } else {
             self.fresh.reach(table);
         }
     }
