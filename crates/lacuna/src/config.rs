@@ -168,7 +168,8 @@ impl Config {
     /// The others are started when a collection has much to mark, and end before it goes on; the program sees nothing of
     /// them, save in a hand-written [`Trace`](crate::Trace), in the order in which the values of dead
     /// [ephemerons](crate::Ephemerons) are dropped, which may differ from run to run, and in the statistics of what
-    /// marking did. If one cannot be started, the rest do its work.
+    /// marking did. If one cannot be started, the rest do its work; but where memory runs out in the very moment that a thread
+    /// is started, the standard library ends the process.
     ///
     /// ```
     /// # #[cfg(feature = "parallel")] {
