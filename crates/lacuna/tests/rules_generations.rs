@@ -245,9 +245,8 @@ fn rule_27_a_minor_collection_looks_at_the_entries_of_an_old_table_that_were_ins
     assert_eq!(heap.with(&plain, |plain| plain.live_count()), OLD as usize + 1);
 
     // A new value of an old entry is found, also when entries have moved.
-    let value = |heap: &mut Heap, key: u64| {
-        heap.enter(|cx| table.get(cx).get(keys[key as usize].get(cx)).map(|value| *value))
-    };
+    let value =
+        |heap: &mut Heap, key: u64| heap.enter(|cx| table.get(cx).get(keys[key as usize].get(cx)).map(|value| *value));
     let examined = examined_after(&mut heap, |cx| {
         table.get(cx).edit(cx).insert(keys[990].get(cx), cx.alloc(12345));
     });

@@ -1,6 +1,6 @@
 //! The rules of notifications: who is told of a death, when, in which order, and who is not.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use lacuna::{
