@@ -362,19 +362,34 @@ impl<K: Keys, V> Content<K, V> {
         if entries.capacity() != before {
             advise(entries.as_mut_ptr().cast(), entries.capacity() * size_of::<Entry<K, V>>());
         }
-        let hash = |&entry: &u32| entries[entry as usize].keys.hash(0);
-        index.try_reserve(additional, hash).map_err(|_| Exhausted::System)
+        if additional > index.capacity() - index.len() {
+            // Made anew in the order of the entries, of which the index's own way of growing would visit each at random.
+            // With half as many again, an index from which much was removed is not made anew all the time.
+            let mut larger = HashTable::new();
+            let positions = index.len().saturating_add(additional.max(index.len() / 2));
+            larger.try_reserve(positions, |_| 0).map_err(|_| Exhausted::System)?;
+            *index = larger;
+            self.fill_index();
+        }
+        Ok(())
+    }
+
+    /// Puts the live entries into the index, which is empty and has room for them.
+    fn fill_index(&mut self) {
+        let Self { entries, index } = self;
+        for (position, entry) in entries.iter().enumerate() {
+            if entry.link.is_live() {
+                index.insert_unique(entry.keys.hash(0), position as u32, |&entry| entries[entry as usize].keys.hash(0));
+            }
+        }
     }
 
     /// Moves the live entries together.
     fn compact(&mut self) {
-        let Self { entries, index } = self;
-        entries.retain(|entry| entry.link.is_live());
-        index.clear();
-        for (position, entry) in entries.iter().enumerate() {
-            // There is room: the index had at least as many entries.
-            index.insert_unique(entry.keys.hash(0), position as u32, |&entry| entries[entry as usize].keys.hash(0));
-        }
+        self.entries.retain(|entry| entry.link.is_live());
+        self.index.clear();
+        // There is room: the index had at least as many entries.
+        self.fill_index();
     }
 
     /// Gives room back that compact entries do not need, if there is a smaller place.
