@@ -113,6 +113,8 @@ impl Kind {
                 Figure { key: "ns_per_op", unit: "ns per operation" },
                 Figure { key: "p999_us", unit: "µs, p99.9 of a step of 1000 operations" },
                 Figure { key: "max_us", unit: "µs, the longest step of 1000 operations" },
+                Figure { key: "p999_run_us", unit: "µs, p99.9 of a step, without waiting for a processor" },
+                Figure { key: "max_run_us", unit: "µs, the longest step, without waiting for a processor" },
             ],
             Kind::BtBeside => &[Figure { key: "bt_seconds", unit: "s" }],
         }
