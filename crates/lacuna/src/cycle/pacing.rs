@@ -155,7 +155,7 @@ impl Pacing {
         if size >= self.goal {
             return Work::unlimited();
         }
-        let aim = self.began + (self.goal - self.began) / 4 * 3;
+        let aim = self.began + self.goal.saturating_sub(self.began) / 4 * 3;
         let room = if size < aim { aim - size } else { self.goal - size };
         Work::units(share(left.max(all / 16), size.saturating_sub(self.settled), room))
     }
