@@ -2,6 +2,15 @@
 
 /// How a heap behaves. Every setting has a default; [`Heap::new`](crate::Heap::new) uses them all.
 ///
+/// Four presets stand for what most programs want, and are a start for settings of one's own:
+///
+/// | preset | for | `increment_step` | `minor_step` | `min_heap` | `growth_factor` | `huge_pages` | automatic |
+/// |---|---|---|---|---|---|---|---|
+/// | [`throughput`](Self::throughput) | batch jobs | none | 1 MiB | 64 MiB | 3 | yes | yes |
+/// | [`balanced`](Self::balanced), the default | most | none | 1 MiB | 32 MiB | 2 | yes | yes |
+/// | [`low_latency`](Self::low_latency) | games, user interfaces, servers | 16 KiB | 256 KiB | 32 MiB | 2 | no | yes |
+/// | [`never`](Self::never) | short scripts | none | 1 MiB | 32 MiB | 2 | yes | no |
+///
 /// ```
 /// use lacuna::{Config, Heap};
 ///
@@ -13,6 +22,7 @@ pub struct Config {
     pub(crate) heap_limit: Option<usize>,
     pub(crate) min_heap: usize,
     pub(crate) growth_factor: f64,
+    pub(crate) square_root: Option<usize>,
     pub(crate) minor_step: Option<usize>,
     pub(crate) increment_step: Option<usize>,
     pub(crate) automatic: bool,
@@ -55,6 +65,7 @@ impl Default for Config {
             heap_limit: None,
             min_heap: 32 << 20,
             growth_factor: 2.0,
+            square_root: None,
             minor_step: Some(1 << 20),
             increment_step: None,
             automatic: true,
@@ -71,6 +82,34 @@ impl Default for Config {
 }
 
 impl Config {
+    /// As little time in collections as possible: they are rare, and each is done at once.
+    pub fn throughput() -> Self {
+        Self { min_heap: 64 << 20, growth_factor: 3.0, ..Self::default() }
+    }
+
+    /// The default.
+    pub fn balanced() -> Self {
+        Self::default()
+    }
+
+    /// Short stops: major collections in increments, small minor collections, and memory taken from the system in small
+    /// pages, since clearing a huge one takes as long as a large increment.
+    ///
+    /// ```
+    /// use lacuna::{Config, Heap};
+    ///
+    /// let mut heap = Heap::with_config(Config::low_latency());
+    /// # heap.alloc(1);
+    /// ```
+    pub fn low_latency() -> Self {
+        Self { increment_step: Some(16 << 10), minor_step: Some(256 << 10), huge_pages: false, ..Self::default() }
+    }
+
+    /// Collects when it is told to, or when there is no memory left.
+    pub fn never() -> Self {
+        Self { automatic: false, ..Self::default() }
+    }
+
     /// The bytes that the heap may take for objects, with [external bytes](crate::Heap::add_external) counted in;
     /// `None`, the default, for as many as the system gives.
     ///
@@ -97,7 +136,23 @@ impl Config {
     /// If the factor is not above 1.
     pub fn growth_factor(mut self, factor: f64) -> Self {
         assert!(factor > 1.0, "a growth factor of {factor} would collect all the time; it must be above 1");
-        self.growth_factor = factor;
+        (self.growth_factor, self.square_root) = (factor, None);
+        self
+    }
+
+    /// Lets the heap grow with the square root of what is alive, and not in proportion to it: a heap with `bytes` alive may
+    /// grow by as much as it has, one with four times that by half as much, one with a fourth by twice. Of several heaps
+    /// that share a machine's memory, each then gets the part with which all of them together spend the least time
+    /// collecting (Kirisame, Shenoy and Panchekha, "Optimal heap limits for reducing browser memory use", 2022; rates of
+    /// allocation and collection are taken to be the same, since a heap reads no clock). Replaces
+    /// [`growth_factor`](Self::growth_factor).
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn square_root_growth(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "a heap that may not grow would collect all the time; give the size at which it may double");
+        self.square_root = Some(bytes);
         self
     }
 
@@ -114,9 +169,12 @@ impl Config {
     }
 
     /// The bytes of cells handed out between two *increments* of a major collection, which is then not done at once, but a
-    /// piece at a time whenever a scope ends. It begins when half of the room up to the size is used up at which it
-    /// would have been done at once, and each increment does as much as is needed to be ready in time. `None` for
-    /// collections that are done at once.
+    /// piece at a time whenever a scope ends. It begins before the size is reached at which it would have been done at
+    /// once: as late as increments can still be short, which is when a work unit of marking has to be done for each eight
+    /// bytes allocated. Each increment does as much as is needed to be ready in time, however fast the program allocates.
+    /// Default `None`: collections are done at once.
+    ///
+    /// Accounting is by the block, so less than 16 KiB makes no difference.
     pub fn increment_step(mut self, bytes: Option<usize>) -> Self {
         self.increment_step = bytes;
         self

@@ -7,7 +7,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::config::{AutoDrain, Config};
-use crate::cycle::collector;
+use crate::cycle::collector::{self, Clock};
 use crate::cycle::core::Core;
 use crate::cycle::failures::{self, ErrorHook, Failure, Step};
 use crate::cycle::major::{self, Stage};
@@ -32,7 +32,7 @@ use crate::object::descriptor::ObjectRef;
 use crate::object::edges::AnyEdge;
 use crate::object::gc::Gc;
 use crate::object::trace::{Object, Trace};
-use crate::stats::{Cause, Phase, Stats};
+use crate::stats::{Cause, Event, EventKind, Phase, Stats};
 
 /// Work units of an increment in zeal.
 const ZEAL_UNITS: usize = 100;
@@ -72,7 +72,11 @@ const ZEAL_UNITS: usize = 100;
 pub struct Heap {
     mutator: Box<Mutator<'static>>,
     on_error: Option<ErrorHook>,
+    on_event: Option<Listener>,
 }
+
+/// What is told of each stop.
+type Listener = Box<dyn FnMut(&Event)>;
 
 impl Heap {
     /// An empty heap with the default [`Config`]. Takes no memory for objects before the first is allocated.
@@ -82,7 +86,7 @@ impl Heap {
 
     /// An empty heap.
     pub fn with_config(config: Config) -> Self {
-        Self { mutator: Box::new(Mutator::new(Core::new(config))), on_error: None }
+        Self { mutator: Box::new(Mutator::new(Core::new(config))), on_error: None, on_event: None }
     }
 
     #[inline(always)]
@@ -178,8 +182,74 @@ impl Heap {
     }
 
     fn advance(&mut self, work: &mut Work) {
-        let verdict = major::advance(self.core(), work);
+        self.stop(EventKind::Increment, |core| major::advance(core, work));
+    }
+
+    /// Stops the program for a collection or a part of one, and tells who wants to know.
+    fn stop(&mut self, kind: EventKind, collect: impl FnOnce(&mut Core) -> Result<(), VerifyError>) {
+        #[cfg(feature = "tracing")]
+        let _span = tracing::debug_span!(target: "lacuna", "stop", ?kind).entered();
+        let core = self.core();
+        let (collections, bytes_before) = (core.stats.collections, core.pacing.size());
+        let mut clock = Clock::start(core.config.measure_times);
+        let traced = if kind == EventKind::Increment { core.cycle.objects_traced } else { 0 };
+        let verdict = collect(core);
+        let paused = core.stats.collections > collections;
+        if !paused && kind != EventKind::Increment {
+            // There was no memory to collect with, or it would not have paid.
+            return self.after_collection(verdict);
+        }
+        let mut time = None;
+        clock.lap_into(&mut time);
+        #[cfg(feature = "std")]
+        if let Some(time) = time {
+            core.stats.stops.add(time);
+        }
+        let cycle = if kind == EventKind::Minor { core.stats.last } else { core.cycle };
+        let event = Event {
+            kind: if kind == EventKind::Increment && paused { EventKind::Pause } else { kind },
+            cause: cycle.cause,
+            phase: core.stage.phase(),
+            objects_traced: cycle.objects_traced.saturating_sub(traced),
+            bytes_before,
+            bytes_after: core.pacing.size(),
+            time,
+            pause: cycle.weak_time.filter(|_| paused),
+        };
         self.after_collection(verdict);
+        self.tell(&event);
+    }
+
+    /// Sets what is told of each stop for a collection: what it was, why, and how much was done. It is called between
+    /// scopes, after the stop.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use lacuna::{EventKind, Heap};
+    ///
+    /// let mut heap = Heap::new();
+    /// let majors = Rc::new(Cell::new(0));
+    /// let counter = Rc::clone(&majors);
+    /// heap.on_event(move |event| {
+    ///     if event.kind == EventKind::Major {
+    ///         counter.set(counter.get() + 1);
+    ///     }
+    /// });
+    /// heap.collect();
+    /// assert_eq!(majors.get(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Not itself; but a listener that panics does so in whatever has ended with a collection.
+    pub fn on_event(&mut self, listener: impl FnMut(&Event) + 'static) {
+        self.on_event = Some(Box::new(listener));
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if let Some(listener) = &mut self.on_event {
+            listener(event);
+        }
     }
 
     /// Where the heap is between two major collections.
@@ -252,19 +322,17 @@ impl Heap {
 
     fn collect_minor_because(&mut self, cause: Cause) {
         let core = self.core();
-        let verdict = if core.stage.is_marking() {
-            major::finish_marking(core)
+        if core.stage.is_marking() {
+            self.stop(EventKind::Increment, major::finish_marking);
         } else if core.armed && !core.major_only {
-            collector::collect_minor(core, cause)
+            self.stop(EventKind::Minor, |core| collector::collect_minor(core, cause));
         } else {
-            return self.collect_because(cause, false);
-        };
-        self.after_collection(verdict);
+            self.collect_because(cause, false);
+        }
     }
 
     fn collect_because(&mut self, cause: Cause, at_once: bool) {
-        let verdict = collector::collect(self.core(), cause, at_once);
-        self.after_collection(verdict);
+        self.stop(EventKind::Major, |core| collector::collect(core, cause, at_once));
     }
 
     fn after_collection(&mut self, verdict: Result<(), VerifyError>) {

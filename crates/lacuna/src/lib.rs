@@ -28,6 +28,7 @@
 //! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `parallel`: several threads can mark (`Config::mark_threads`).
+//! - `tracing`: each stop for a collection is a span of the crate `tracing`.
 //! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
 
 #![no_std]
@@ -71,7 +72,7 @@ pub use object::gc::Gc;
 pub use object::sequence::WithTail;
 pub use object::trace::{Object, Trace, Visitor};
 pub use object::trace_std::Opaque;
-pub use stats::{Cause, CycleStats, Phase, Stats};
+pub use stats::{Cause, CycleStats, Event, EventKind, Phase, Stats, Stops};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

@@ -70,6 +70,8 @@ pub struct Stats {
     pub panics: u64,
     /// Registrations cancelled so far.
     pub cancelled: u64,
+    /// How long collections have stopped the program, if [`Config::measure_times`](crate::Config::measure_times) is on.
+    pub stops: Stops,
     /// The last collection.
     pub last: CycleStats,
 }
@@ -124,6 +126,122 @@ pub struct CycleStats {
     pub sweep_time: Option<Duration>,
 }
 
+/// What happened when the heap stopped the program to collect.
+///
+/// Given to the listener that [`Heap::on_event`](crate::Heap::on_event) sets, after the fact: at the end of each stop.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// What it was.
+    pub kind: EventKind,
+    /// Why the collection was started that it was, or was a part of.
+    pub cause: Cause,
+    /// Where the heap was then.
+    pub phase: Phase,
+    /// Objects looked into in this stop.
+    pub objects_traced: usize,
+    /// Bytes that live and that had been allocated since the last collection, when it began.
+    pub bytes_before: usize,
+    /// The same when it ended. While a major collection is marking, or its blocks are being counted, what is dead is not
+    /// known yet, and counts.
+    pub bytes_after: usize,
+    /// How long it took, if [`Config::measure_times`](crate::Config::measure_times) is on. `Drop` implementations are
+    /// counted, callbacks are not.
+    pub time: Option<Duration>,
+    /// How much of that the pause was, from the end of marking to when what is dead was decided, if there was one.
+    pub pause: Option<Duration>,
+}
+
+/// What a stop of the program was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A major collection, from beginning to end.
+    Major,
+    /// A minor collection.
+    Minor,
+    /// An increment of a major collection without its pause.
+    Increment,
+    /// The increment of a major collection in which its pause was.
+    Pause,
+}
+
+/// How long the stops were that collections have made: how many fell between which bounds.
+///
+/// Each bound is an eighth above the one before it, so a figure is at most an eighth too large. Kept if
+/// [`Config::measure_times`](crate::Config::measure_times) is on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Stops {
+    counts: [u32; STOPS],
+    longest: Duration,
+    total: Duration,
+}
+
+/// Bounds: eight for each doubling of a nanosecond, up to half a minute.
+const STOPS: usize = 35 * 8;
+
+impl Default for Stops {
+    fn default() -> Self {
+        Self { counts: [0; STOPS], longest: Duration::ZERO, total: Duration::ZERO }
+    }
+}
+
+impl Stops {
+    /// Stops so far.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    /// The longest.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// The length that a part of the stops do not exceed, 0.999 for all but one in a thousand. Zero if there were none.
+    ///
+    /// # Panics
+    ///
+    /// If the part is not between 0 and 1.
+    pub fn quantile(&self, part: f64) -> Duration {
+        assert!((0.0..=1.0).contains(&part), "a part of all stops is between 0 and 1, which {part} is not");
+        let all = self.count();
+        // The cast saturates, and there are fewer than 2⁵³.
+        let wanted = ((all as f64 * part) as u64).min(all.saturating_sub(1));
+        let mut below = 0;
+        for (place, &count) in self.counts.iter().enumerate() {
+            below += u64::from(count);
+            if below > wanted {
+                return Self::bound(place).min(self.longest);
+            }
+        }
+        self.longest
+    }
+
+    /// Counts one in.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "there is no clock"))]
+    pub(crate) fn add(&mut self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(8);
+        let doubling = nanoseconds.ilog2();
+        let eighth = (nanoseconds >> (doubling - 3)) & 7;
+        let place = (doubling as usize - 3) * 8 + eighth as usize;
+        let count = &mut self.counts[place.min(STOPS - 1)];
+        *count = count.saturating_add(1);
+        self.longest = self.longest.max(time);
+        self.total += time;
+    }
+
+    /// The length that none exceeds which is counted at a place.
+    fn bound(place: usize) -> Duration {
+        let (doubling, eighth) = (place / 8 + 3, place as u64 % 8);
+        Duration::from_nanos(((9 + eighth) << (doubling - 3)) - 1)
+    }
+}
+
 /// Where a heap is between two major collections.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -152,4 +270,25 @@ pub enum Cause {
     Exhausted,
     /// The heap is in zeal.
     Zeal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stops_are_told_to_an_eighth() {
+        let mut stops = Stops::default();
+        assert_eq!(stops.quantile(0.5), Duration::ZERO);
+        for microseconds in 1..=1000 {
+            stops.add(Duration::from_micros(microseconds));
+        }
+        assert_eq!((stops.count(), stops.longest()), (1000, Duration::from_millis(1)));
+        for (part, exact) in [(0.0, 1.0), (0.5, 501.0), (0.99, 991.0), (1.0, 1000.0)] {
+            let told = stops.quantile(part).as_nanos() as f64 / 1000.0;
+            assert!((exact..exact * 1.126).contains(&told), "{part}: {told} for {exact}");
+        }
+        stops.add(Duration::from_secs(1_000_000));
+        assert_eq!(stops.quantile(1.0), Duration::from_secs(1_000_000));
+    }
 }

@@ -116,7 +116,7 @@ impl Pacing {
     }
 
     /// Bytes that count towards the goal.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.live.saturating_add(self.allocated).saturating_add(self.external)
     }
 
@@ -251,7 +251,11 @@ impl Pacing {
         self.at_major = live.bytes;
         // A float holds every size that occurs exactly enough, and the cast saturates.
         let size = self.size();
-        self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);
+        let grown = match config.square_root {
+            Some(bytes) => size.saturating_add((size as u128 * bytes as u128).isqrt() as usize),
+            None => (size as f64 * config.growth_factor) as usize,
+        };
+        self.goal = grown.max(config.min_heap);
         if let Some(limit) = config.heap_limit {
             // Scopes do not collect, so the goal leaves them a quarter of the room that there is below the limit. Where
             // there is little room, collecting after each few bytes would not make more.
