@@ -98,7 +98,7 @@ pub(crate) fn drain(marker: &mut Marker, threads: usize, least: usize, order: Ma
 
 /// So many threads with empty queues. `None` if there is no memory for them, or for starting them.
 fn others(count: usize) -> Option<Vec<Thread>> {
-    Vec::<u8>::new().try_reserve_exact(ROOM * count).ok()?;
+    Vec::<u8>::new().try_reserve_exact(ROOM.saturating_mul(count)).ok()?;
     let mut others = Vec::new();
     others.try_reserve_exact(count).ok()?;
     for _ in 0..count {
