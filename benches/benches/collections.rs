@@ -18,14 +18,14 @@ struct Node<'gc> {
 }
 
 /// A graph in which edge 0 leads to the next node in memory, and the others wherever `target` says.
-fn graph(order: MarkOrder, mut target: impl FnMut(usize, usize) -> usize) -> (Heap, Root<Node<'static>>) {
-    let mut heap = Heap::with_config(Config::default().mark_order(order).measure_times(true));
+fn graph(config: Config, nodes: usize, mut target: impl FnMut(usize, usize) -> usize) -> (Heap, Root<Node<'static>>) {
+    let mut heap = Heap::with_config(config.measure_times(true));
     let root = heap.enter(|cx| {
         let node = |id| cx.alloc(Node { edges: GcCell::new([None; 4]), _id: id });
-        let all: Vec<_> = (0..NODES as u64).map(node).collect();
+        let all: Vec<_> = (0..nodes as u64).map(node).collect();
         for (i, &node) in all.iter().enumerate() {
             let edges =
-                std::array::from_fn(|edge| Some(all[if edge == 0 { (i + 1) % NODES } else { target(i, edge) }]));
+                std::array::from_fn(|edge| Some(all[if edge == 0 { (i + 1) % nodes } else { target(i, edge) }]));
             node.set(cx, |node| &node.edges, edges);
         }
         all[0].root(cx)
@@ -48,19 +48,43 @@ fn marking(c: &mut Criterion) {
     group.sample_size(10).throughput(Throughput::Elements(NODES as u64));
     for (name, order) in [("plain", MarkOrder::Plain), ("sampled", MarkOrder::Sampled)] {
         let mut rng = XorShift64::new();
-        let (mut heap, _root) = graph(order, |_, _| rng.below(NODES));
+        let (mut heap, _root) = graph(Config::default().mark_order(order), NODES, |_, _| rng.below(NODES));
         group.bench_function(format!("scattered, {name}"), |b| {
             b.iter_custom(|times| collect(&mut heap, times, |cycle| cycle.mark_time));
         });
     }
     for (name, order) in [("plain", MarkOrder::Plain), ("sampled", MarkOrder::Sampled)] {
-        let (mut heap, _root) = graph(order, |i, edge| (i + edge + 1) % NODES);
+        let (mut heap, _root) = graph(Config::default().mark_order(order), NODES, |i, edge| (i + edge + 1) % NODES);
         group.bench_function(format!("ordered, {name}"), |b| {
             b.iter_custom(|times| collect(&mut heap, times, |cycle| cycle.mark_time));
         });
     }
     group.finish();
 }
+
+/// Marking by one and by two threads, in turns as criterion makes them: compare what was measured within a minute.
+#[cfg(feature = "parallel")]
+fn marking_by_threads(c: &mut Criterion) {
+    const NODES: usize = 2_000_000;
+    let mut group = c.benchmark_group("mark 2 million nodes by threads");
+    group.sample_size(30).throughput(Throughput::Elements(NODES as u64));
+    for threads in [1, 2] {
+        let config = Config::default().mark_threads(threads);
+        let mut rng = XorShift64::new();
+        let (mut heap, _root) = graph(config, NODES, |_, _| rng.below(NODES));
+        group.bench_function(format!("scattered, {threads}"), |b| {
+            b.iter_custom(|times| collect(&mut heap, times, |cycle| cycle.mark_time));
+        });
+        let (mut heap, _root) = graph(config, NODES, |i, edge| (i + edge + 1) % NODES);
+        group.bench_function(format!("ordered, {threads}"), |b| {
+            b.iter_custom(|times| collect(&mut heap, times, |cycle| cycle.mark_time));
+        });
+    }
+    group.finish();
+}
+
+#[cfg(not(feature = "parallel"))]
+fn marking_by_threads(_: &mut Criterion) {}
 
 /// Sweeping a heap of which every second object died, without and with `Drop`.
 fn sweeping(c: &mut Criterion) {
@@ -106,5 +130,5 @@ fn cleanups(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, marking, sweeping, cleanups);
+criterion_group!(benches, marking, marking_by_threads, sweeping, cleanups);
 criterion_main!(benches);

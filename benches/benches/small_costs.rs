@@ -179,6 +179,102 @@ fn writes(c: &mut Criterion) {
     group.finish();
 }
 
+#[derive(Trace)]
+struct Link<'gc> {
+    next: GcCell<Option<Gc<'gc, Link<'gc>>>>,
+    _id: u64,
+}
+
+/// The same without a heap.
+struct PlainLink<'a> {
+    next: Cell<Option<&'a PlainLink<'a>>>,
+    _id: u64,
+}
+
+/// Objects that are written one after the other: their cells, marks and dirty bits are in the first-level cache.
+const WRITTEN: usize = 512;
+
+type Links = Root<[Gc<'static, Link<'static>>]>;
+
+/// So many objects, in a heap that remembers writes or does not.
+fn links(heap: &mut Heap) -> Links {
+    heap.enter(|cx| {
+        let link = |i| cx.alloc(Link { next: GcCell::new(None), _id: i as u64 });
+        cx.alloc_slice_with(WRITTEN, link).root(cx)
+    })
+}
+
+#[inline(never)]
+fn write_links<'gc>(cx: &Mutator<'gc>, links: &[Gc<'gc, Link<'gc>>], to: Option<Gc<'gc, Link<'gc>>>) {
+    for link in links {
+        link.set(cx, |link| &link.next, to);
+    }
+}
+
+#[inline(never)]
+fn write_plain<'a>(links: &[&'a PlainLink<'a>], to: Option<&'a PlainLink<'a>>) {
+    for link in links {
+        link.next.set(to);
+    }
+}
+
+/// Writing an edge, with the barrier that the state of object and heap asks for: the time of one write.
+fn barrier(c: &mut Criterion) {
+    let mut group = c.benchmark_group("write an edge");
+    let passes = |iterations: u64, mut pass: Box<dyn FnMut() -> Duration + '_>| {
+        (0..iterations.div_ceil(WRITTEN as u64)).map(|_| pass()).sum::<Duration>()
+    };
+    let plain: Vec<_> = (0..WRITTEN as u64).map(|id| PlainLink { next: Cell::new(None), _id: id }).collect();
+    let all: Vec<_> = plain.iter().collect();
+    group.bench_function("plain", |b| {
+        b.iter_custom(|iterations| {
+            passes(iterations, Box::new(|| elapsed(|| write_plain(black_box(&all), black_box(Some(all[0]))))))
+        });
+    });
+    let whole = Config::default().collect_automatically(false).minor_step(None);
+    let minor = Config::default().collect_automatically(false);
+    let states = [("heap not armed", whole, true), ("new", minor, false), ("old and dirty", minor, true)];
+    for (state, config, old) in states {
+        let mut heap = Heap::with_config(config);
+        let links = links(&mut heap);
+        if old {
+            heap.collect();
+        }
+        heap.enter(|cx| {
+            let links = cx.get(&links);
+            group.bench_function(state, |b| {
+                let write = || elapsed(|| write_links(cx, black_box(&links), black_box(Some(links[0]))));
+                b.iter_custom(|iterations| passes(iterations, Box::new(write)));
+            });
+        });
+    }
+    let mut heap = Heap::with_config(minor);
+    let links = links(&mut heap);
+    heap.collect();
+    group.bench_function("old and clean", |b| {
+        b.iter_custom(|iterations| {
+            let write = || {
+                let took = heap.enter(|cx| {
+                    let links = cx.get(&links);
+                    elapsed(|| write_links(cx, black_box(&links), black_box(Some(links[0]))))
+                });
+                heap.collect_minor();
+                took
+            };
+            passes(iterations, Box::new(write))
+        });
+    });
+    group.finish();
+}
+
+/// How long a step takes.
+#[inline(always)]
+fn elapsed(step: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    step();
+    start.elapsed()
+}
+
 criterion_group!(
     benches,
     allocation::<1>,
@@ -188,6 +284,7 @@ criterion_group!(
     allocation::<7>,
     short_lived,
     handles,
-    writes
+    writes,
+    barrier
 );
 criterion_main!(benches);

@@ -4,7 +4,7 @@
 //! replaying the random numbers on plain integers where there is none. The published answers are in the tests.
 
 use crate::rng::XorShift64;
-use crate::workload::{Workload, bt_rounds, gcbench_rounds, tree_size};
+use crate::workload::{Workload, bt_rounds, gcbench_rounds, nodes_in, tree_size};
 
 /// The one right answer.
 ///
@@ -19,28 +19,40 @@ pub fn expected(workload: &Workload) -> u64 {
             let temporary: u64 = gcbench_rounds(depth).map(|(_, trees)| 2 * trees).sum();
             1 + temporary + tree_size(depth - 2) + 1
         }
-        Workload::Mark { nodes } => {
-            // Edge 0 is a ring through all nodes in order, so the walk meets node i when its random edges are drawn.
-            let mut rng = XorShift64::new();
-            (0..nodes as u64).map(|id| id + (1..=3).map(|k| k * rng.below(nodes) as u64).sum::<u64>()).sum()
-        }
-        Workload::Churn { slots, steps } => {
-            let mut rng = XorShift64::new();
-            let mut payloads: Vec<u64> = (0..slots as u64).collect();
-            let mut sum = 0;
-            for step in 0..steps {
-                let a = rng.below(slots);
-                let _linked = rng.below(slots);
-                payloads[a] = slots as u64 + step;
-                sum += payloads[rng.below(slots)];
-            }
-            sum
-        }
+        Workload::Mark { nodes } => marked(nodes),
+        Workload::Churn { slots, steps } => churned(slots, steps),
         Workload::Lists { pushes, .. } => pushes * (pushes - 1) / 2,
         Workload::Weak { objects } => objects as u64 / 2,
         Workload::Ephemeron { entries, .. } => entries as u64 * (entries as u64 + 1) / 2,
         Workload::Finalize { objects } => objects as u64,
+        // What the steps of `pause` add up to depends on how many there were: see `churned`.
+        Workload::Pause { mebibytes, .. } => marked(nodes_in(mebibytes)),
+        Workload::BtBeside { depth, mebibytes } => {
+            expected(&Workload::Bt { depth }).wrapping_add(marked(nodes_in(mebibytes)))
+        }
     }
+}
+
+/// The answer of `mark`.
+fn marked(nodes: usize) -> u64 {
+    // Edge 0 is a ring through all nodes in order, so the walk meets node i when its random edges are drawn.
+    let mut rng = XorShift64::new();
+    let node = |id| id + (1..=3).map(|k| k * rng.below(nodes) as u64).sum::<u64>();
+    (0..nodes as u64).map(node).fold(0, u64::wrapping_add)
+}
+
+/// What `steps` of `churn` see, in the order of the definition: the answer of `churn`, without bound.
+pub fn churned(slots: usize, steps: u64) -> u64 {
+    let mut rng = XorShift64::new();
+    let mut payloads: Vec<u64> = (0..slots as u64).collect();
+    let mut sum = 0_u64;
+    for step in 0..steps {
+        let a = rng.below(slots);
+        let _linked = rng.below(slots);
+        payloads[a] = slots as u64 + step;
+        sum = sum.wrapping_add(payloads[rng.below(slots)]);
+    }
+    sum
 }
 
 #[cfg(test)]

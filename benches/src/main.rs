@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use lacuna_benches::compare::{self, Plan};
 use lacuna_benches::driver;
-use lacuna_benches::workload::{Kind, Order, Workload};
+use lacuna_benches::workload::{Kind, Length, Order, Workload};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -41,6 +41,9 @@ struct RunArgs {
     /// The order of insertion, for `ephemeron`.
     #[arg(long, default_value_t, value_enum)]
     order: Order,
+    /// Seconds for which steps are made, for `pause`.
+    #[arg(long, default_value_t, value_name = "SECONDS")]
+    seconds: Length,
     /// The system.
     #[arg(long, value_name = "NAME")]
     system: String,
@@ -71,7 +74,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> Result<(), String> {
-    let workload = Workload::new(args.workload, &args.sizes).map_err(|error| error.to_string())?.ordered(args.order);
+    let workload = Workload::new(args.workload, &args.sizes).map_err(|error| error.to_string())?;
+    let workload = workload.ordered(args.order).lasting(args.seconds);
     let system = driver::find_system(&args.system).map_err(|error| error.to_string())?;
     let report = driver::run_in_process(workload, system).map_err(|error| error.to_string())?;
     println!("{report}");

@@ -6,9 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
-use crate::workload::Workload;
+use hdrhistogram::Histogram;
+
+use crate::answers::churned;
+use crate::workload::{Length, PAUSE_SLOTS, PAUSE_STEP, Workload};
 
 /// What came of running a workload on a system.
 pub type Outcome = Result<Measured, Unsupported>;
@@ -127,6 +132,104 @@ pub fn weak_figures(
     measured
         .with("ns_per_weak", collected.as_secs_f64() * 1e9 / objects as f64)
         .with("ns_per_upgrade", upgraded.as_secs_f64() * 1e9 / upgrades as f64)
+}
+
+/// The steps of `pause`: how long each takes, and whether to go on.
+///
+/// On a machine that is shared, the longest steps are those in which another program ran. So each step is put down twice:
+/// as it was, and without the time in which its thread was ready and had no processor, where the system tells that.
+#[derive(Debug)]
+pub struct Steps {
+    started: Instant,
+    last: Instant,
+    length: Duration,
+    /// The time of all steps.
+    spent: Duration,
+    taken: Histogram<u64>,
+    run: Histogram<u64>,
+    waits: Waits,
+}
+
+/// The longest step that is told from longer ones, in nanoseconds.
+const LONGEST: u64 = 3_600_000_000_000;
+
+impl Steps {
+    /// The first step begins now.
+    ///
+    /// # Panics
+    ///
+    /// Never: the bounds of the histograms are constants.
+    #[must_use]
+    pub fn begin(length: Length) -> Steps {
+        let taken = Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are valid");
+        let (run, waits) = (taken.clone(), Waits::of_this_thread());
+        let now = Instant::now();
+        Steps { started: now, last: now, length: length.duration(), spent: Duration::ZERO, taken, run, waits }
+    }
+
+    /// Ends a step. Says whether another follows, which begins now.
+    pub fn goes_on(&mut self) -> bool {
+        let now = Instant::now();
+        let step = now - self.last;
+        self.spent += step;
+        let nanoseconds = step.as_nanos() as u64;
+        self.taken.saturating_record(nanoseconds);
+        self.run.saturating_record(nanoseconds.saturating_sub(self.waits.since_last()));
+        // What all that takes is not counted.
+        self.last = Instant::now();
+        now - self.started < self.length
+    }
+
+    /// The figures of `pause`; the steps saw `seen`.
+    ///
+    /// # Panics
+    ///
+    /// When they saw something else than steps on plain integers do.
+    pub fn figures(&self, measured: Measured, seen: u64) -> Measured {
+        let ops = self.taken.len() * PAUSE_STEP as u64;
+        assert_eq!(seen, churned(PAUSE_SLOTS, ops), "the sum of the payloads that the steps saw");
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1e3;
+        let quantile = |quantile| microseconds(self.taken.value_at_quantile(quantile));
+        measured
+            .with("ops", ops as f64)
+            .with("ns_per_op", self.spent.as_secs_f64() * 1e9 / ops as f64)
+            .with("p50_us", quantile(0.5))
+            .with("p99_us", quantile(0.99))
+            .with("p999_us", quantile(0.999))
+            .with("max_us", microseconds(self.taken.max()))
+            .with("p999_run_us", microseconds(self.run.value_at_quantile(0.999)))
+            .with("max_run_us", microseconds(self.run.max()))
+    }
+}
+
+/// How long this thread was ready and had no processor.
+#[derive(Debug)]
+struct Waits {
+    /// Where Linux tells it: time run, time waited, in nanoseconds.
+    file: Option<File>,
+    last: u64,
+}
+
+impl Waits {
+    fn of_this_thread() -> Waits {
+        let mut waits = Waits { file: File::open("/proc/thread-self/schedstat").ok(), last: 0 };
+        waits.since_last();
+        waits
+    }
+
+    /// The nanoseconds waited since the last call; none where the system does not tell.
+    fn since_last(&mut self) -> u64 {
+        let waited = self.read().unwrap_or(self.last);
+        waited - std::mem::replace(&mut self.last, waited)
+    }
+
+    fn read(&mut self) -> Option<u64> {
+        let file = self.file.as_mut()?;
+        let mut text = [0; 64];
+        file.rewind().ok()?;
+        let length = file.read(&mut text).ok()?;
+        std::str::from_utf8(&text[..length]).ok()?.split(' ').nth(1)?.parse().ok()
+    }
 }
 
 /// A whole line.

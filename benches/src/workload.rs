@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::rng::XorShift64;
 
@@ -28,6 +29,10 @@ pub enum Kind {
     Ephemeron,
     /// Cleanups of objects that died.
     Finalize,
+    /// How long steps of `churn` take beside live data.
+    Pause,
+    /// `bt` beside live data, with little room to grow.
+    BtBeside,
 }
 
 /// A number in a report by which systems are compared; smaller is better.
@@ -43,8 +48,18 @@ const SECONDS: Figure = Figure { key: "seconds", unit: "s" };
 
 impl Kind {
     /// Every workload of the driver, in the order of tables.
-    pub const ALL: [Kind; 8] =
-        [Kind::Bt, Kind::Gcbench, Kind::Mark, Kind::Churn, Kind::Lists, Kind::Weak, Kind::Ephemeron, Kind::Finalize];
+    pub const ALL: [Kind; 10] = [
+        Kind::Bt,
+        Kind::Gcbench,
+        Kind::Mark,
+        Kind::Churn,
+        Kind::Lists,
+        Kind::Weak,
+        Kind::Ephemeron,
+        Kind::Finalize,
+        Kind::Pause,
+        Kind::BtBeside,
+    ];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -57,6 +72,8 @@ impl Kind {
             Kind::Weak => "weak",
             Kind::Ephemeron => "ephemeron",
             Kind::Finalize => "finalize",
+            Kind::Pause => "pause",
+            Kind::BtBeside => "bt-beside",
         }
     }
 
@@ -75,10 +92,12 @@ impl Kind {
             Kind::Weak => &[Size { name: "OBJECTS", least: 2, most: 1 << 31 }],
             Kind::Ephemeron => &[Size { name: "ENTRIES", least: 1, most: 1 << 31 }],
             Kind::Finalize => &[Size { name: "OBJECTS", least: 1, most: 1 << 31 }],
+            Kind::Pause => &[LIVE],
+            Kind::BtBeside => &[Size { name: "DEPTH", least: 1, most: 30 }, LIVE],
         }
     }
 
-    /// The figures to compare systems by.
+    /// The figures to compare systems by. Less is better, so operations are compared by the time of one.
     pub const fn figures(self) -> &'static [Figure] {
         match self {
             Kind::Bt | Kind::Gcbench | Kind::Ephemeron => &[SECONDS],
@@ -90,6 +109,14 @@ impl Kind {
                 Figure { key: "ns_per_upgrade", unit: "ns per upgrade" },
             ],
             Kind::Finalize => &[Figure { key: "ns_each", unit: "ns per object" }],
+            Kind::Pause => &[
+                Figure { key: "ns_per_op", unit: "ns per operation" },
+                Figure { key: "p999_us", unit: "µs, p99.9 of a step of 1000 operations" },
+                Figure { key: "max_us", unit: "µs, the longest step of 1000 operations" },
+                Figure { key: "p999_run_us", unit: "µs, p99.9 of a step, without waiting for a processor" },
+                Figure { key: "max_run_us", unit: "µs, the longest step, without waiting for a processor" },
+            ],
+            Kind::BtBeside => &[Figure { key: "bt_seconds", unit: "s" }],
         }
     }
 
@@ -120,6 +147,9 @@ impl FromStr for Kind {
             .ok_or_else(|| ParseError::UnknownWorkload(name.to_owned()))
     }
 }
+
+/// Live data.
+const LIVE: Size = Size { name: "MEBIBYTES", least: 1, most: 1 << 16 };
 
 struct Size {
     name: &'static str,
@@ -176,6 +206,69 @@ pub enum Workload {
         /// Number of objects, each with one cleanup.
         objects: usize,
     },
+    /// `pause MEBIBYTES`
+    Pause {
+        /// Live data, in nodes of `mark`.
+        mebibytes: usize,
+        /// How long steps are made.
+        length: Length,
+    },
+    /// `bt-beside DEPTH MEBIBYTES`
+    BtBeside {
+        /// Depth of the long-lived tree.
+        depth: u32,
+        /// Live data, in nodes of `mark`.
+        mebibytes: usize,
+    },
+}
+
+/// How long `pause` makes steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Length {
+    milliseconds: u64,
+}
+
+impl Default for Length {
+    fn default() -> Length {
+        Length { milliseconds: 3000 }
+    }
+}
+
+impl Length {
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(self.milliseconds)
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.duration().as_secs_f64())
+    }
+}
+
+/// Reads seconds, in steps of a thousandth.
+impl FromStr for Length {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Length, ParseError> {
+        match text.parse::<f64>() {
+            Ok(seconds) if (0.001..=3600.0).contains(&seconds) => {
+                Ok(Length { milliseconds: (seconds * 1e3).round() as u64 })
+            }
+            _ => Err(ParseError::NoLength(text.to_owned())),
+        }
+    }
+}
+
+/// Slots that `pause` churns.
+pub const PAUSE_SLOTS: usize = 100_000;
+/// Operations in one of its steps.
+pub const PAUSE_STEP: usize = 1000;
+
+/// Nodes of `mark` in so many mebibytes: 48 bytes each.
+pub const fn nodes_in(mebibytes: usize) -> usize {
+    (mebibytes << 20) / 48
 }
 
 /// The order in which the entries of `ephemeron` are inserted, seen from the head of the chain.
@@ -225,6 +318,23 @@ impl Workload {
         }
     }
 
+    /// The same for another time, where there is one.
+    #[must_use]
+    pub fn lasting(self, length: Length) -> Workload {
+        match self {
+            Workload::Pause { mebibytes, .. } => Workload::Pause { mebibytes, length },
+            other => other,
+        }
+    }
+
+    /// The time, if there is one and it is not the usual one.
+    pub fn unusual_length(&self) -> Option<Length> {
+        match *self {
+            Workload::Pause { length, .. } if length != Length::default() => Some(length),
+            _ => None,
+        }
+    }
+
     /// The order, if it is not the usual one.
     pub fn unusual_order(&self) -> Option<Order> {
         match *self {
@@ -263,6 +373,8 @@ impl Workload {
             Kind::Weak => Workload::Weak { objects: index(0)? },
             Kind::Ephemeron => Workload::Ephemeron { entries: index(0)?, order: Order::default() },
             Kind::Finalize => Workload::Finalize { objects: index(0)? },
+            Kind::Pause => Workload::Pause { mebibytes: index(0)?, length: Length::default() },
+            Kind::BtBeside => Workload::BtBeside { depth: index(0)? as u32, mebibytes: index(1)? },
         })
     }
 
@@ -277,6 +389,8 @@ impl Workload {
             Workload::Weak { .. } => Kind::Weak,
             Workload::Ephemeron { .. } => Kind::Ephemeron,
             Workload::Finalize { .. } => Kind::Finalize,
+            Workload::Pause { .. } => Kind::Pause,
+            Workload::BtBeside { .. } => Kind::BtBeside,
         }
     }
 
@@ -289,13 +403,16 @@ impl Workload {
             Workload::Lists { pushes, length } => vec![pushes, length],
             Workload::Weak { objects } | Workload::Finalize { objects } => vec![objects as u64],
             Workload::Ephemeron { entries, .. } => vec![entries as u64],
+            Workload::Pause { mebibytes, .. } => vec![mebibytes as u64],
+            Workload::BtBeside { depth, mebibytes } => vec![depth.into(), mebibytes as u64],
         }
     }
 
-    /// The sizes as the output line has them, joined by `x`, with an unusual order behind them.
+    /// The sizes as the output line has them, joined by `x`, with an unusual order or time behind them.
     pub fn size(&self) -> String {
         let order = self.unusual_order().map_or(String::new(), |order| format!("x{}", order.name()));
-        join(&self.sizes(), "x") + &order
+        let length = self.unusual_length().map_or(String::new(), |length| format!("x{length}s"));
+        join(&self.sizes(), "x") + &order + &length
     }
 }
 
@@ -303,11 +420,12 @@ impl Workload {
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), join(&self.sizes(), " "))?;
-        self.unusual_order().map_or(Ok(()), |order| write!(f, " {}", order.name()))
+        self.unusual_order().map_or(Ok(()), |order| write!(f, " {}", order.name()))?;
+        self.unusual_length().map_or(Ok(()), |length| write!(f, " {length}s"))
     }
 }
 
-/// Reads `churn:1000x100000`, the form that needs no quotes in a list; also `ephemeron:1000xreverse`.
+/// Reads `churn:1000x100000`, the form that needs no quotes in a list; also `ephemeron:1000xreverse` and `pause:8x0.2s`.
 impl FromStr for Workload {
     type Err = ParseError;
 
@@ -320,6 +438,12 @@ impl FromStr for Workload {
         {
             let sizes = sizes.trim_end_matches(order.name()).trim_end_matches('x');
             return format!("{name}:{sizes}").parse().map(|workload: Workload| workload.ordered(order));
+        }
+        if kind == Kind::Pause
+            && let Some((sizes, length)) = sizes.rsplit_once('x')
+        {
+            let length = length.strip_suffix('s').ok_or_else(|| ParseError::NoLength(length.to_owned()))?.parse()?;
+            return format!("{name}:{sizes}").parse().map(|workload: Workload| workload.lasting(length));
         }
         let sizes = sizes
             .split('x')
@@ -341,6 +465,8 @@ pub enum ParseError {
     UnknownWorkload(String),
     /// A size that is not a whole number.
     NotANumber(String),
+    /// No number of seconds that a run may have.
+    NoLength(String),
     /// Too few or too many sizes.
     SizeCount {
         /// The workload.
@@ -376,6 +502,7 @@ impl fmt::Display for ParseError {
             ParseError::NotANumber(size) => {
                 write!(f, "`{size}` is not a size: expected a whole number")
             }
+            ParseError::NoLength(text) => write!(f, "`{text}` is not a time: expected 0.001 to 3600 seconds"),
             ParseError::SizeCount { kind, got } => {
                 write!(f, "`{kind}` was given {got} size(s), expected `{}`", kind.usage())
             }
@@ -429,11 +556,14 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         let sizes = ["bt:10", "mark:10000", "churn:1000x100000", "lists:100000x1000", "weak:10", "finalize:3"];
-        for text in sizes.into_iter().chain(["ephemeron:10", "ephemeron:10xforward", "ephemeron:10xreverse"]) {
+        let others = ["ephemeron:10", "ephemeron:10xforward", "ephemeron:10xreverse", "pause:8", "pause:8x0.2s"];
+        for text in sizes.into_iter().chain(others).chain(["bt-beside:10x4"]) {
             let workload: Workload = text.parse().unwrap();
             assert_eq!(format!("{}:{}", workload.kind(), workload.size()), text);
             let order = workload.unusual_order().unwrap_or_default();
-            let same = Workload::new(workload.kind(), &workload.sizes()).map(|workload| workload.ordered(order));
+            let length = workload.unusual_length().unwrap_or_default();
+            let same = Workload::new(workload.kind(), &workload.sizes());
+            let same = same.map(|workload| workload.ordered(order).lasting(length));
             assert_eq!(same, Ok(workload));
         }
     }
@@ -444,11 +574,12 @@ mod tests {
         assert_eq!(
             error("bd:3"),
             "there is no workload `bd`; there are `bt`, `gcbench`, `mark`, `churn`, `lists`, `weak`, `ephemeron`, \
-             `finalize`"
+             `finalize`, `pause`, `bt-beside`"
         );
         assert_eq!(error("bt"), "`bt` was given 0 size(s), expected `bt DEPTH`");
         assert_eq!(error("churn:5"), "`churn` was given 1 size(s), expected `churn SLOTS STEPS`");
         assert_eq!(error("bt:31"), "DEPTH of `bt` is 31, expected 1 to 30");
+        assert_eq!(error("pause:8x2"), "`2` is not a time: expected 0.001 to 3600 seconds");
         assert_eq!(error("bt:deep"), "`deep` is not a size: expected a whole number");
         assert_eq!(error("mark:0"), "NODES of `mark` is 0, expected 1 to 2147483648");
     }

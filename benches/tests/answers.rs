@@ -6,7 +6,7 @@ use lacuna_benches::systems;
 use lacuna_benches::workload::Workload;
 
 /// Small sizes, odd ones among them, that cross the boundaries of slices.
-const WORKLOADS: [&str; 17] = [
+const WORKLOADS: [&str; 19] = [
     "bt:1",
     "bt:4",
     "bt:11",
@@ -24,6 +24,8 @@ const WORKLOADS: [&str; 17] = [
     "ephemeron:500",
     "ephemeron:500xreverse",
     "finalize:10001",
+    "pause:1x0.02s",
+    "bt-beside:8x1",
 ];
 
 #[test]
@@ -46,21 +48,45 @@ fn every_system_gives_the_stated_answers() {
 #[test]
 fn collectors_run_what_they_should() {
     for (system, lacking) in [
-        ("gc-arena", &["ephemeron:10"][..]),
-        ("boa_gc", &[]),
-        ("gc", &["weak:10", "ephemeron:10"]),
-        ("safe-gc", &["weak:10", "ephemeron:10"]),
-        ("dumpster", &["weak:10", "ephemeron:10"]),
+        ("gc-arena", &["ephemeron:10", "bt-beside:4x1"][..]),
+        ("boa_gc", &["bt-beside:4x1"]),
+        ("gc", &["weak:10", "ephemeron:10", "bt-beside:4x1"]),
+        ("safe-gc", &["weak:10", "ephemeron:10", "bt-beside:4x1"]),
+        ("dumpster", &["weak:10", "ephemeron:10", "bt-beside:4x1"]),
         ("lacuna", &[]),
-        ("rc", &["mark:10", "ephemeron:10"]),
-        ("box", &["mark:10", "lists:10x1", "weak:10", "ephemeron:10"]),
+        ("lacuna-stw", &[]),
+        ("rc", &["mark:10", "ephemeron:10", "pause:1x0.01s", "bt-beside:4x1"]),
+        ("box", &["mark:10", "lists:10x1", "weak:10", "ephemeron:10", "pause:1x0.01s", "bt-beside:4x1"]),
     ] {
         let system = systems::find(system).unwrap();
-        for text in
-            ["bt:4", "gcbench:6", "mark:10", "churn:2x2", "lists:10x1", "weak:10", "ephemeron:10", "finalize:10"]
-        {
+        for text in [
+            "bt:4",
+            "gcbench:6",
+            "mark:10",
+            "churn:2x2",
+            "lists:10x1",
+            "weak:10",
+            "ephemeron:10",
+            "finalize:10",
+            "pause:1x0.01s",
+            "bt-beside:4x1",
+        ] {
             let report = driver::run(text.parse().unwrap(), system).unwrap();
             assert_eq!(report.outcome.is_err(), lacking.contains(&text), "{report}");
         }
+    }
+}
+
+#[test]
+fn steps_of_pause_are_counted_and_timed() {
+    for name in ["lacuna", "lacuna-stw", "gc-arena"] {
+        let report = driver::run("pause:1x0.05s".parse().unwrap(), systems::find(name).unwrap()).unwrap();
+        let line = Line::parse(&report.to_string()).unwrap();
+        let number = |key: &str| line.number(key).unwrap();
+        assert_eq!(line.get("size"), Some("1x0.05s"));
+        assert!(number("ops") >= 1000.0 && number("ops") % 1000.0 == 0.0, "{report}");
+        let in_order = ["p50_us", "p99_us", "p999_us", "max_us"].map(number);
+        assert!(in_order[0] > 0.0 && in_order.is_sorted(), "{report}");
+        assert!(number("ops") * number("ns_per_op") >= 0.05e9 * 0.5, "{report}");
     }
 }

@@ -44,6 +44,9 @@ impl Child<'_> {
         if let Some(order) = self.workload.unusual_order() {
             command.args(["--order", order.name()]);
         }
+        if let Some(length) = self.workload.unusual_length() {
+            command.args(["--seconds", &length.to_string()]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,

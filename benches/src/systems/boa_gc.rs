@@ -16,10 +16,12 @@ use boa_gc::{Finalize, Gc, GcRefCell, Trace, WeakGc, WeakMap, force_collect};
 
 use super::{System, count_cleanup, take_cleanups};
 use crate::report::{
-    Clock, Outcome, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed, weak_figures,
+    Clock, Outcome, Steps, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed, weak_figures,
 };
 use crate::rng::XorShift64;
-use crate::workload::{Order, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{
+    Length, Order, PAUSE_SLOTS, PAUSE_STEP, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds, nodes_in,
+};
 
 /// boa_gc.
 #[derive(Debug)]
@@ -124,6 +126,58 @@ impl Finalize for Cleaned {
     }
 }
 
+/// The graph of `mark`.
+fn graph(nodes: usize) -> Gc<Vertex> {
+    let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: OnceCell::new(), id })).collect();
+    let mut rng = XorShift64::new();
+    for (i, node) in all.iter().enumerate() {
+        let mut edge = || all[rng.below(nodes)].clone();
+        _ = node.edges.set([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
+    }
+    all[0].clone()
+}
+
+fn graph_check(first: &Gc<Vertex>) -> u64 {
+    let mut sum = 0_u64;
+    let mut node: &Gc<Vertex> = first;
+    while let Some([next, a, b, c]) = node.edges.get() {
+        sum = sum.wrapping_add(node.id + a.id + 2 * b.id + 3 * c.id);
+        if Gc::ptr_eq(next, first) {
+            break;
+        }
+        node = next;
+    }
+    sum
+}
+
+/// The state of `churn`.
+struct Churn {
+    rng: XorShift64,
+    array: Gc<GcRefCell<Vec<Gc<Slot>>>>,
+    sequence: u64,
+    sum: u64,
+}
+
+impl Churn {
+    fn new(slots: usize) -> Churn {
+        let initial = (0..slots as u64).map(|payload| Gc::new(Slot { _link: 0, payload })).collect();
+        Churn { rng: XorShift64::new(), array: Gc::new(GcRefCell::new(initial)), sequence: slots as u64, sum: 0 }
+    }
+
+    fn run(&mut self, steps: u64) {
+        let array = self.array.clone();
+        let slots = array.borrow().len();
+        for _ in 0..steps {
+            let (a, b) = (self.rng.below(slots), self.rng.below(slots));
+            let link = array.borrow()[b].payload;
+            let fresh = Gc::new(Slot { _link: link, payload: self.sequence });
+            self.sequence += 1;
+            array.borrow_mut()[a] = fresh;
+            self.sum = self.sum.wrapping_add(array.borrow()[self.rng.below(slots)].payload);
+        }
+    }
+}
+
 impl System for BoaGc {
     fn name(&self) -> &'static str {
         "boa_gc"
@@ -168,41 +222,33 @@ impl System for BoaGc {
 
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
-        let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: OnceCell::new(), id })).collect();
-        let mut rng = XorShift64::new();
-        for (i, node) in all.iter().enumerate() {
-            let mut edge = || all[rng.below(nodes)].clone();
-            _ = node.edges.set([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
-        }
-        let first = all[0].clone();
-        drop(all);
+        let first = graph(nodes);
         let median = median_collection(force_collect);
-        let mut sum = 0;
-        let mut node: &Gc<Vertex> = &first;
-        while let Some([next, a, b, c]) = node.edges.get() {
-            sum += node.id + a.id + 2 * b.id + 3 * c.id;
-            if Gc::ptr_eq(next, &first) {
-                break;
-            }
-            node = next;
-        }
+        let sum = graph_check(&first);
         Ok(mark_figures(clock.stop(sum), nodes, median))
     }
 
     fn churn(&self, slots: usize, steps: u64) -> Outcome {
         let clock = Clock::start();
-        let mut rng = XorShift64::new();
-        let mut sum = 0;
-        let initial = (0..slots as u64).map(|payload| Gc::new(Slot { _link: 0, payload })).collect();
-        let array: Gc<GcRefCell<Vec<Gc<Slot>>>> = Gc::new(GcRefCell::new(initial));
-        for sequence in slots as u64..slots as u64 + steps {
-            let (a, b) = (rng.below(slots), rng.below(slots));
-            let link = array.borrow()[b].payload;
-            let fresh = Gc::new(Slot { _link: link, payload: sequence });
-            array.borrow_mut()[a] = fresh;
-            sum += array.borrow()[rng.below(slots)].payload;
+        let mut churn = Churn::new(slots);
+        churn.run(steps);
+        Ok(clock.stop(churn.sum).per("ns_per_step", steps))
+    }
+
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let first = graph(nodes_in(mebibytes));
+        let mut churn = Churn::new(PAUSE_SLOTS);
+        // What building has left to be done is no part of the steps.
+        force_collect();
+        let mut steps = Steps::begin(length);
+        loop {
+            churn.run(PAUSE_STEP as u64);
+            if !steps.goes_on() {
+                break;
+            }
         }
-        Ok(clock.stop(sum).per("ns_per_step", steps))
+        Ok(steps.figures(clock.stop(graph_check(&first)), churn.sum))
     }
 
     fn lists(&self, pushes: u64, length: u64) -> Outcome {

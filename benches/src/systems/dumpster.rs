@@ -17,9 +17,11 @@ use dumpster::Trace;
 use dumpster::unsync::{Gc, collect};
 
 use super::{System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, mark_figures, median_collection};
+use crate::report::{Clock, Outcome, Steps, mark_figures, median_collection};
 use crate::rng::XorShift64;
-use crate::workload::{Workload, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{
+    Length, PAUSE_SLOTS, PAUSE_STEP, Workload, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds, nodes_in,
+};
 
 /// dumpster.
 #[derive(Debug)]
@@ -116,6 +118,59 @@ impl Drop for Cleaned {
     }
 }
 
+/// The graph of `mark`.
+fn graph(nodes: usize) -> Gc<Vertex> {
+    let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: OnceCell::new(), id })).collect();
+    let mut rng = XorShift64::new();
+    for (i, node) in all.iter().enumerate() {
+        let mut edge = || all[rng.below(nodes)].clone();
+        _ = node.edges.set([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
+    }
+    all[0].clone()
+}
+
+fn graph_check(first: &Gc<Vertex>) -> u64 {
+    let mut sum = 0_u64;
+    let mut node: &Gc<Vertex> = first;
+    while let Some([next, a, b, c]) = node.edges.get() {
+        sum = sum.wrapping_add(node.id + a.id + 2 * b.id + 3 * c.id);
+        if Gc::ptr_eq(next, first) {
+            break;
+        }
+        node = next;
+    }
+    sum
+}
+
+/// The state of `churn`.
+struct Churn {
+    rng: XorShift64,
+    array: Gc<RefCell<Vec<Gc<Slot>>>>,
+    sequence: u64,
+    sum: u64,
+}
+
+impl Churn {
+    fn new(slots: usize) -> Churn {
+        let initial = (0..slots as u64).map(|payload| Gc::new(Slot { _link: 0, payload })).collect();
+        Churn { rng: XorShift64::new(), array: Gc::new(RefCell::new(initial)), sequence: slots as u64, sum: 0 }
+    }
+
+    fn run(&mut self, steps: u64) {
+        let array = self.array.clone();
+        let slots = array.borrow().len();
+        for _ in 0..steps {
+            let (a, b) = (self.rng.below(slots), self.rng.below(slots));
+            let link = array.borrow()[b].payload;
+            let fresh = Gc::new(Slot { _link: link, payload: self.sequence });
+            self.sequence += 1;
+            // The old value is dropped, which may collect, only when the array is no longer borrowed.
+            let _old = std::mem::replace(&mut array.borrow_mut()[a], fresh);
+            self.sum = self.sum.wrapping_add(array.borrow()[self.rng.below(slots)].payload);
+        }
+    }
+}
+
 impl System for Dumpster {
     fn name(&self) -> &'static str {
         "dumpster"
@@ -126,7 +181,7 @@ impl System for Dumpster {
     }
 
     fn traces_by_recursion(&self, workload: Workload) -> bool {
-        matches!(workload, Workload::Mark { .. } | Workload::Lists { .. })
+        matches!(workload, Workload::Mark { .. } | Workload::Pause { .. } | Workload::Lists { .. })
     }
 
     fn bt(&self, depth: u32) -> Outcome {
@@ -164,45 +219,36 @@ impl System for Dumpster {
 
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
-        let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: OnceCell::new(), id })).collect();
-        let mut rng = XorShift64::new();
-        for (i, node) in all.iter().enumerate() {
-            let mut edge = || all[rng.below(nodes)].clone();
-            _ = node.edges.set([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
-        }
-        let first = all[0].clone();
-        drop(all);
+        let first = graph(nodes);
         let median = median_collection(|| {
             drop(first.clone());
             collect();
         });
-        let mut sum = 0;
-        let mut node: &Gc<Vertex> = &first;
-        while let Some([next, a, b, c]) = node.edges.get() {
-            sum += node.id + a.id + 2 * b.id + 3 * c.id;
-            if Gc::ptr_eq(next, &first) {
-                break;
-            }
-            node = next;
-        }
+        let sum = graph_check(&first);
         Ok(mark_figures(clock.stop(sum), nodes, median))
     }
 
     fn churn(&self, slots: usize, steps: u64) -> Outcome {
         let clock = Clock::start();
-        let mut rng = XorShift64::new();
-        let mut sum = 0;
-        let initial = (0..slots as u64).map(|payload| Gc::new(Slot { _link: 0, payload })).collect();
-        let array: Gc<RefCell<Vec<Gc<Slot>>>> = Gc::new(RefCell::new(initial));
-        for sequence in slots as u64..slots as u64 + steps {
-            let (a, b) = (rng.below(slots), rng.below(slots));
-            let link = array.borrow()[b].payload;
-            let fresh = Gc::new(Slot { _link: link, payload: sequence });
-            // The old value is dropped, which may collect, only when the array is no longer borrowed.
-            let _old = std::mem::replace(&mut array.borrow_mut()[a], fresh);
-            sum += array.borrow()[rng.below(slots)].payload;
+        let mut churn = Churn::new(slots);
+        churn.run(steps);
+        Ok(clock.stop(churn.sum).per("ns_per_step", steps))
+    }
+
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let first = graph(nodes_in(mebibytes));
+        let mut churn = Churn::new(PAUSE_SLOTS);
+        // What building has left to be done is no part of the steps.
+        collect();
+        let mut steps = Steps::begin(length);
+        loop {
+            churn.run(PAUSE_STEP as u64);
+            if !steps.goes_on() {
+                break;
+            }
         }
-        Ok(clock.stop(sum).per("ns_per_step", steps))
+        Ok(steps.figures(clock.stop(graph_check(&first)), churn.sum))
     }
 
     fn lists(&self, pushes: u64, length: u64) -> Outcome {

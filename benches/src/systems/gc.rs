@@ -14,9 +14,11 @@
 use gc::{Finalize, Gc, GcCell, Trace, force_collect};
 
 use super::{System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, mark_figures, median_collection};
+use crate::report::{Clock, Outcome, Steps, mark_figures, median_collection};
 use crate::rng::XorShift64;
-use crate::workload::{Workload, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{
+    Length, PAUSE_SLOTS, PAUSE_STEP, Workload, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds, nodes_in,
+};
 
 /// rust-gc.
 #[derive(Debug)]
@@ -117,6 +119,36 @@ impl Finalize for Cleaned {
     }
 }
 
+/// The graph of `mark`.
+fn graph(nodes: usize) -> Gc<Vertex> {
+    let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: GcCell::new(None), id })).collect();
+    let mut rng = XorShift64::new();
+    for (i, node) in all.iter().enumerate() {
+        let mut edge = || all[rng.below(nodes)].clone();
+        *node.edges.borrow_mut() = Some([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
+    }
+    all[0].clone()
+}
+
+fn graph_check(first: &Gc<Vertex>) -> u64 {
+    let mut sum = 0_u64;
+    let mut node = first.clone();
+    loop {
+        let next = match &*node.edges.borrow() {
+            Some([next, a, b, c]) => {
+                sum = sum.wrapping_add(node.id + a.id + 2 * b.id + 3 * c.id);
+                next.clone()
+            }
+            None => break,
+        };
+        if Gc::ptr_eq(&next, first) {
+            break;
+        }
+        node = next;
+    }
+    sum
+}
+
 impl System for RustGc {
     fn name(&self) -> &'static str {
         "gc"
@@ -127,7 +159,7 @@ impl System for RustGc {
     }
 
     fn traces_by_recursion(&self, workload: Workload) -> bool {
-        matches!(workload, Workload::Mark { .. } | Workload::Lists { .. })
+        matches!(workload, Workload::Mark { .. } | Workload::Pause { .. } | Workload::Lists { .. })
     }
 
     fn bt(&self, depth: u32) -> Outcome {
@@ -165,31 +197,36 @@ impl System for RustGc {
 
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
-        let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(Vertex { edges: GcCell::new(None), id })).collect();
-        let mut rng = XorShift64::new();
-        for (i, node) in all.iter().enumerate() {
-            let mut edge = || all[rng.below(nodes)].clone();
-            *node.edges.borrow_mut() = Some([all[(i + 1) % nodes].clone(), edge(), edge(), edge()]);
-        }
-        let first = all[0].clone();
-        drop(all);
+        let first = graph(nodes);
         let median = median_collection(force_collect);
-        let mut sum = 0;
-        let mut node = first.clone();
+        let sum = graph_check(&first);
+        Ok(mark_figures(clock.stop(sum), nodes, median))
+    }
+
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let first = graph(nodes_in(mebibytes));
+        let mut array: Vec<Gc<Slot>> =
+            (0..PAUSE_SLOTS as u64).map(|payload| Gc::new(Slot { _link: 0, payload })).collect();
+        let mut rng = XorShift64::new();
+        let mut sum = 0_u64;
+        let mut sequence = PAUSE_SLOTS as u64;
+        // What building has left to be done is no part of the steps.
+        force_collect();
+        let mut steps = Steps::begin(length);
         loop {
-            let next = match &*node.edges.borrow() {
-                Some([next, a, b, c]) => {
-                    sum += node.id + a.id + 2 * b.id + 3 * c.id;
-                    next.clone()
-                }
-                None => break,
-            };
-            if Gc::ptr_eq(&next, &first) {
+            for _ in 0..PAUSE_STEP {
+                let (a, b) = (rng.below(PAUSE_SLOTS), rng.below(PAUSE_SLOTS));
+                let link = array[b].payload;
+                array[a] = Gc::new(Slot { _link: link, payload: sequence });
+                sequence += 1;
+                sum = sum.wrapping_add(array[rng.below(PAUSE_SLOTS)].payload);
+            }
+            if !steps.goes_on() {
                 break;
             }
-            node = next;
         }
-        Ok(mark_figures(clock.stop(sum), nodes, median))
+        Ok(steps.figures(clock.stop(graph_check(&first)), sum))
     }
 
     fn churn(&self, slots: usize, steps: u64) -> Outcome {

@@ -18,9 +18,11 @@ use gc_arena::lock::Lock;
 use gc_arena::{Arena, Collect, Gc, GcWeak, Mutation, Rootable};
 
 use super::{System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, WEAK_ROUNDS, mark_figures, median_collection, timed, weak_figures};
+use crate::report::{Clock, Outcome, Steps, WEAK_ROUNDS, mark_figures, median_collection, timed, weak_figures};
 use crate::rng::XorShift64;
-use crate::workload::{bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{
+    Length, PAUSE_SLOTS, PAUSE_STEP, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds, nodes_in,
+};
 
 /// gc-arena.
 #[derive(Debug)]
@@ -127,6 +129,14 @@ struct Slot {
     payload: u64,
 }
 
+/// What `pause` holds.
+#[derive(Collect)]
+#[collect(no_drop)]
+struct Beside<'gc> {
+    first: Gc<'gc, Vertex<'gc>>,
+    slots: Slots<'gc>,
+}
+
 type Slots<'gc> = Gc<'gc, Vec<Lock<Gc<'gc, Slot>>>>;
 
 #[derive(Collect)]
@@ -185,6 +195,50 @@ impl Drop for Cleaned {
     }
 }
 
+/// The graph of `mark`.
+fn graph<'gc>(mc: &Mutation<'gc>, nodes: usize) -> Gc<'gc, Vertex<'gc>> {
+    let all: Vec<_> = (0..nodes as u64).map(|id| Gc::new(mc, Vertex { edges: Lock::new([None; 4]), id })).collect();
+    let mut rng = XorShift64::new();
+    for (i, &node) in all.iter().enumerate() {
+        let mut edge = || Some(all[rng.below(nodes)]);
+        let edges = [Some(all[(i + 1) % nodes]), edge(), edge(), edge()];
+        unlock!(Gc::write(mc, node), Vertex, edges).set(edges);
+    }
+    all[0]
+}
+
+fn graph_check<'gc>(first: Gc<'gc, Vertex<'gc>>) -> u64 {
+    let mut sum = 0_u64;
+    let mut node = first;
+    loop {
+        let edges = node.edges.get();
+        let id = |edge: usize| edges[edge].map_or(0, |node| node.id);
+        sum = sum.wrapping_add(node.id + id(1) + 2 * id(2) + 3 * id(3));
+        match edges[0] {
+            Some(next) if !Gc::ptr_eq(next, first) => node = next,
+            _ => break sum,
+        }
+    }
+}
+
+/// The slots of `churn`.
+fn slots<'gc>(mc: &Mutation<'gc>, slots: usize) -> Slots<'gc> {
+    let slot = |payload| Lock::new(Gc::new(mc, Slot { _link: 0, payload }));
+    Gc::new(mc, (0..slots as u64).map(slot).collect())
+}
+
+/// One step of `churn`: what it sees.
+#[inline]
+fn churn<'gc>(mc: &Mutation<'gc>, array: Slots<'gc>, rng: &mut XorShift64, sequence: &mut u64) -> u64 {
+    let slots = array.len();
+    let (a, b) = (rng.below(slots), rng.below(slots));
+    let link = array[b].get().payload;
+    let fresh = Gc::new(mc, Slot { _link: link, payload: *sequence });
+    *sequence += 1;
+    Gc::write(mc, array)[a].unlock().set(fresh);
+    array[rng.below(slots)].get().payload
+}
+
 impl System for GcArena {
     fn name(&self) -> &'static str {
         "gc-arena"
@@ -237,33 +291,40 @@ impl System for GcArena {
         Ok(clock.stop(check))
     }
 
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let mut arena = Arena::<Rootable![Beside<'_>]>::new(|mc| Beside {
+            first: graph(mc, nodes_in(mebibytes)),
+            slots: slots(mc, PAUSE_SLOTS),
+        });
+        // What building has left to be done is no part of the steps.
+        arena.finish_cycle();
+        let mut rng = XorShift64::new();
+        let mut sum = 0_u64;
+        let mut sequence = PAUSE_SLOTS as u64;
+        let mut steps = Steps::begin(length);
+        loop {
+            arena.mutate(|mc, root| {
+                let slots = root.slots;
+                for _ in 0..PAUSE_STEP {
+                    sum = sum.wrapping_add(churn(mc, slots, &mut rng, &mut sequence));
+                }
+            });
+            // The smallest debts make the shortest steps.
+            arena.collect_debt();
+            if !steps.goes_on() {
+                break;
+            }
+        }
+        let check = arena.mutate(|_, root| graph_check(root.first));
+        Ok(steps.figures(clock.stop(check), sum))
+    }
+
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
-        let mut arena = Arena::<Rootable![Gc<'_, Vertex<'_>>]>::new(|mc| {
-            let all: Vec<_> =
-                (0..nodes as u64).map(|id| Gc::new(mc, Vertex { edges: Lock::new([None; 4]), id })).collect();
-            let mut rng = XorShift64::new();
-            for (i, &node) in all.iter().enumerate() {
-                let mut edge = || Some(all[rng.below(nodes)]);
-                let edges = [Some(all[(i + 1) % nodes]), edge(), edge(), edge()];
-                unlock!(Gc::write(mc, node), Vertex, edges).set(edges);
-            }
-            all[0]
-        });
+        let mut arena = Arena::<Rootable![Gc<'_, Vertex<'_>>]>::new(|mc| graph(mc, nodes));
         let median = median_collection(|| arena.finish_cycle());
-        let check = arena.mutate(|_, &first| {
-            let mut sum = 0;
-            let mut node = first;
-            loop {
-                let edges = node.edges.get();
-                let id = |edge: usize| edges[edge].map_or(0, |node| node.id);
-                sum += node.id + id(1) + 2 * id(2) + 3 * id(3);
-                match edges[0] {
-                    Some(next) if !Gc::ptr_eq(next, first) => node = next,
-                    _ => break sum,
-                }
-            }
-        });
+        let check = arena.mutate(|_, &first| graph_check(first));
         Ok(mark_figures(clock.stop(check), nodes, median))
     }
 
@@ -271,23 +332,14 @@ impl System for GcArena {
         let clock = Clock::start();
         let mut rng = XorShift64::new();
         let mut sum = 0;
-        let mut arena = Arena::<Rootable![Slots<'_>]>::new(|mc| {
-            let slot = |payload| Lock::new(Gc::new(mc, Slot { _link: 0, payload }));
-            Gc::new(mc, (0..slots as u64).map(slot).collect())
-        });
+        let mut arena = Arena::<Rootable![Slots<'_>]>::new(|mc| self::slots(mc, slots));
         let mut sequence = slots as u64;
         let end = sequence + steps;
         while sequence < end {
             sum += arena.mutate(|mc, root| {
                 let mut sum = 0;
                 for _ in 0..SLICE.min((end - sequence) as usize) {
-                    let (a, b) = (rng.below(slots), rng.below(slots));
-                    let link = root[b].get().payload;
-                    let fresh = Gc::new(mc, Slot { _link: link, payload: sequence });
-                    sequence += 1;
-                    Gc::write(mc, *root)[a].unlock().set(fresh);
-                    let c = rng.below(slots);
-                    sum += root[c].get().payload;
+                    sum += churn(mc, *root, &mut rng, &mut sequence);
                 }
                 sum
             });

@@ -12,18 +12,44 @@
 
 use std::ops::Range;
 
-use lacuna::{Budget, Ephemerons, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
+use lacuna::{Budget, Config, Ephemerons, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
 
 use super::{Role, System, count_cleanup, take_cleanups};
 use crate::report::{
-    Clock, Outcome, Unsupported, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed, weak_figures,
+    Clock, Outcome, Steps, Unsupported, WEAK_ROUNDS, ephemeron_figures, mark_figures, median_collection, timed,
+    weak_figures,
 };
 use crate::rng::XorShift64;
-use crate::workload::{GCBENCH_ARRAY, Order, bt_rounds, gcbench_array_check, gcbench_element, gcbench_rounds};
+use crate::workload::{
+    GCBENCH_ARRAY, Length, Order, PAUSE_SLOTS, PAUSE_STEP, bt_rounds, gcbench_array_check, gcbench_element,
+    gcbench_rounds, nodes_in,
+};
 
 /// lacuna.
 #[derive(Debug)]
-pub struct Lacuna;
+pub struct Lacuna {
+    stop_the_world: bool,
+}
+
+impl Lacuna {
+    /// As it comes.
+    pub const DEFAULT: Self = Self { stop_the_world: false };
+    /// With collections of the whole heap only.
+    pub const STOP_THE_WORLD: Self = Self { stop_the_world: true };
+
+    fn config(&self) -> Config {
+        if self.stop_the_world { Config::default().minor_step(None) } else { Config::default() }
+    }
+
+    fn heap(&self) -> Heap {
+        Heap::with_config(self.config())
+    }
+
+    /// The settings for programs that cannot wait.
+    fn config_for_short_pauses(&self) -> Config {
+        self.config()
+    }
+}
 
 /// lacuna, with `Drop` instead of cleanups.
 #[derive(Debug)]
@@ -164,9 +190,90 @@ where
     array
 }
 
+/// The graph of `mark`: its first node.
+fn graph(heap: &mut Heap, nodes: usize) -> Root<Vertex<'static>> {
+    heap.enter(|cx| {
+        let all: Vec<_> = (0..nodes as u64).map(|id| cx.alloc(Vertex { edges: GcCell::new([None; 4]), id })).collect();
+        let mut rng = XorShift64::new();
+        for (i, &node) in all.iter().enumerate() {
+            let mut edge = || Some(all[rng.below(nodes)]);
+            let edges = [Some(all[(i + 1) % nodes]), edge(), edge(), edge()];
+            node.set(cx, |node| &node.edges, edges);
+        }
+        all[0].root(cx)
+    })
+}
+
+/// Walks around the graph of `mark`.
+fn graph_check(heap: &mut Heap, first: &Root<Vertex<'static>>) -> u64 {
+    heap.enter(|cx| {
+        let first = cx.get(first);
+        let mut sum = 0_u64;
+        let mut node = first;
+        loop {
+            let edges = node.edges.get();
+            let id = |edge: usize| edges[edge].map_or(0, |node| node.id);
+            sum = sum.wrapping_add(node.id + id(1) + 2 * id(2) + 3 * id(3));
+            match edges[0] {
+                Some(next) if !Gc::ptr_eq(next, first) => node = next,
+                _ => break sum,
+            }
+        }
+    })
+}
+
+/// Runs `bt`.
+fn trees(heap: &mut Heap, depth: u32) -> u64 {
+    let mut check = heap.enter(|cx| Tree::bottom_up(cx, depth + 1).count());
+    let long_lived: Root<Tree<'static>> = heap.enter(|cx| Tree::bottom_up(cx, depth).root(cx));
+    for (d, trees) in bt_rounds(depth) {
+        for _ in 0..trees {
+            check += heap.enter(|cx| Tree::bottom_up(cx, d).count());
+        }
+    }
+    check + heap.enter(|cx| cx.get(&long_lived).count())
+}
+
+/// The state of `churn`.
+struct Churn {
+    rng: XorShift64,
+    array: Root<[GcCell<Gc<'static, Slot>>]>,
+    sequence: u64,
+    sum: u64,
+}
+
+impl Churn {
+    fn new(heap: &mut Heap, slots: usize) -> Churn {
+        let array = heap.enter(|cx| {
+            let slot = |payload| GcCell::new(cx.alloc(Slot { _link: 0, payload }));
+            let slots: Vec<_> = (0..slots as u64).map(slot).collect();
+            cx.alloc_slice(slots).root(cx)
+        });
+        Churn { rng: XorShift64::new(), array, sequence: slots as u64, sum: 0 }
+    }
+
+    /// So many steps, in one scope.
+    #[inline]
+    fn run(&mut self, heap: &mut Heap, steps: u64) {
+        let Churn { rng, array, sequence, sum } = self;
+        heap.enter(|cx| {
+            let array = cx.get(array);
+            let slots = array.len();
+            for _ in 0..steps {
+                let (a, b) = (rng.below(slots), rng.below(slots));
+                let link = array[b].get().payload;
+                let fresh = cx.alloc(Slot { _link: link, payload: *sequence });
+                *sequence += 1;
+                array.set(cx, |array| &array[a], fresh);
+                *sum = sum.wrapping_add(array[rng.below(slots)].get().payload);
+            }
+        });
+    }
+}
+
 impl System for Lacuna {
     fn name(&self) -> &'static str {
-        "lacuna"
+        if self.stop_the_world { "lacuna-stw" } else { "lacuna" }
     }
 
     fn package(&self) -> Option<&'static str> {
@@ -183,21 +290,14 @@ impl System for Lacuna {
 
     fn bt(&self, depth: u32) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
-        let mut check = heap.enter(|cx| Tree::bottom_up(cx, depth + 1).count());
-        let long_lived: Root<Tree<'static>> = heap.enter(|cx| Tree::bottom_up(cx, depth).root(cx));
-        for (d, trees) in bt_rounds(depth) {
-            for _ in 0..trees {
-                check += heap.enter(|cx| Tree::bottom_up(cx, d).count());
-            }
-        }
-        check += heap.enter(|cx| cx.get(&long_lived).count());
+        let mut heap = self.heap();
+        let check = trees(&mut heap, depth);
         Ok(clock.stop(check))
     }
 
     fn gcbench(&self, depth: u32) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
+        let mut heap = self.heap();
         heap.enter(|cx| _ = Node::bottom_up(cx, depth));
         let mut check = 1;
         let long_lived: Root<Node<'static>> = heap.enter(|cx| Node::top_down(cx, depth - 2).root(cx));
@@ -218,67 +318,29 @@ impl System for Lacuna {
 
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
-        let first: Root<Vertex<'static>> = heap.enter(|cx| {
-            let all: Vec<_> =
-                (0..nodes as u64).map(|id| cx.alloc(Vertex { edges: GcCell::new([None; 4]), id })).collect();
-            let mut rng = XorShift64::new();
-            for (i, &node) in all.iter().enumerate() {
-                let mut edge = || Some(all[rng.below(nodes)]);
-                let edges = [Some(all[(i + 1) % nodes]), edge(), edge(), edge()];
-                node.set(cx, |node| &node.edges, edges);
-            }
-            all[0].root(cx)
-        });
+        let mut heap = self.heap();
+        let first = graph(&mut heap, nodes);
         let median = median_collection(|| heap.collect());
-        let check = heap.enter(|cx| {
-            let first = cx.get(&first);
-            let mut sum = 0;
-            let mut node = first;
-            loop {
-                let edges = node.edges.get();
-                let id = |edge: usize| edges[edge].map_or(0, |node| node.id);
-                sum += node.id + id(1) + 2 * id(2) + 3 * id(3);
-                match edges[0] {
-                    Some(next) if !Gc::ptr_eq(next, first) => node = next,
-                    _ => break sum,
-                }
-            }
-        });
+        let check = graph_check(&mut heap, &first);
         Ok(mark_figures(clock.stop(check), nodes, median))
     }
 
     fn churn(&self, slots: usize, steps: u64) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
-        let mut rng = XorShift64::new();
-        let mut sum = 0;
-        let array: Root<[GcCell<Gc<'static, Slot>>]> = heap.enter(|cx| {
-            let slot = |payload| GcCell::new(cx.alloc(Slot { _link: 0, payload }));
-            let slots: Vec<_> = (0..slots as u64).map(slot).collect();
-            cx.alloc_slice(slots).root(cx)
-        });
-        let mut sequence = slots as u64;
-        let end = sequence + steps;
-        while sequence < end {
-            heap.enter(|cx| {
-                let array = cx.get(&array);
-                for _ in 0..(SLICE as u64).min(end - sequence) {
-                    let (a, b) = (rng.below(slots), rng.below(slots));
-                    let link = array[b].get().payload;
-                    let fresh = cx.alloc(Slot { _link: link, payload: sequence });
-                    sequence += 1;
-                    array.set(cx, |array| &array[a], fresh);
-                    sum += array[rng.below(slots)].get().payload;
-                }
-            });
+        let mut heap = self.heap();
+        let mut churn = Churn::new(&mut heap, slots);
+        let mut left = steps;
+        while left > 0 {
+            let slice = left.min(SLICE as u64);
+            churn.run(&mut heap, slice);
+            left -= slice;
         }
-        Ok(clock.stop(sum).per("ns_per_step", steps))
+        Ok(clock.stop(churn.sum).per("ns_per_step", steps))
     }
 
     fn lists(&self, pushes: u64, length: u64) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
+        let mut heap = self.heap();
         let mut sum = 0;
         let ends: Root<Ends<'static>> =
             heap.enter(|cx| cx.alloc(Ends { head: GcCell::new(None), tail: GcCell::new(None) }).root(cx));
@@ -320,7 +382,7 @@ impl System for Lacuna {
 
     fn weak(&self, objects: usize) -> Outcome {
         let clock = Clock::start();
-        let mut heap = Heap::new();
+        let mut heap = self.heap();
         let all = array_of(&mut heap, objects, |cx, id| cx.alloc(Object { id }));
         let (weaks, made): (Root<[Weak<Object>]>, _) = timed(|| {
             heap.enter(|cx| {
@@ -357,7 +419,7 @@ impl System for Lacuna {
         type Table<'gc> = Ephemerons<Gc<'gc, Object>, Gc<'gc, Object>>;
         let order = order.numbers(entries);
         let clock = Clock::start();
-        let mut heap = Heap::new();
+        let mut heap = self.heap();
         let all = array_of(&mut heap, entries + 1, |cx, id| cx.alloc(Object { id }));
         let ((table, head), inserted): ((Root<Table<'static>>, Root<Object>), _) = timed(|| {
             heap.enter(|cx| {
@@ -391,7 +453,7 @@ impl System for Lacuna {
         }
         take_cleanups();
         let clock = Clock::start();
-        let mut heap = Heap::new();
+        let mut heap = self.heap();
         let all = array_of(&mut heap, objects, |cx, id| {
             let object = cx.alloc(Object { id });
             cx.cleanup(object, (), cleanup).expect("the payload does not hold the object");
@@ -401,6 +463,40 @@ impl System for Lacuna {
         heap.collect();
         heap.drain(Budget::unlimited()).expect("no other drain is running");
         Ok(clock.stop(take_cleanups()).per("ns_each", objects as u64))
+    }
+
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::with_config(self.config_for_short_pauses());
+        let first = graph(&mut heap, nodes_in(mebibytes));
+        let mut churn = Churn::new(&mut heap, PAUSE_SLOTS);
+        // What building has left to be done is no part of the steps.
+        heap.collect();
+        let mut steps = Steps::begin(length);
+        loop {
+            churn.run(&mut heap, PAUSE_STEP as u64);
+            if !steps.goes_on() {
+                break;
+            }
+        }
+        let stats = heap.stats();
+        let minor = stats.minor_collections as f64;
+        let measured = clock.stop(graph_check(&mut heap, &first));
+        let measured = steps.figures(measured, churn.sum);
+        Ok(measured.with("minor", minor).with("major", stats.collections as f64 - minor))
+    }
+
+    fn bt_beside(&self, depth: u32, mebibytes: usize) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::with_config(self.config().growth_factor(1.2));
+        let first = graph(&mut heap, nodes_in(mebibytes));
+        heap.collect();
+        let (check, took) = timed(|| trees(&mut heap, depth));
+        let stats = heap.stats();
+        let minor = stats.minor_collections as f64;
+        let check = check.wrapping_add(graph_check(&mut heap, &first));
+        let measured = clock.stop(check).with("bt_seconds", took.as_secs_f64());
+        Ok(measured.with("minor", minor).with("major", stats.collections as f64 - minor))
     }
 }
 

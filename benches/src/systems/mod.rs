@@ -17,7 +17,7 @@ pub mod safe_gc;
 use std::cell::Cell;
 
 use crate::report::{Outcome, Unsupported};
-use crate::workload::{Order, Workload};
+use crate::workload::{Length, Order, Workload};
 
 /// What a system is, which decides how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,17 @@ pub trait System: Sync {
     /// Runs `finalize`.
     fn finalize(&self, objects: usize) -> Outcome;
 
+    /// Runs `pause`: nodes of `mark` live, and `churn` in steps beside them, each with the collector's work that comes with
+    /// it.
+    fn pause(&self, _mebibytes: usize, _length: Length) -> Outcome {
+        Err(Unsupported("no graphs with cycles"))
+    }
+
+    /// Runs `bt-beside`: nodes of `mark` live, and `bt` beside them, in a heap that may grow by a fifth of what is live.
+    fn bt_beside(&self, _depth: u32, _mebibytes: usize) -> Outcome {
+        Err(Unsupported("no goal for the size of the heap"))
+    }
+
     /// Runs any workload.
     fn run(&self, workload: Workload) -> Outcome {
         match workload {
@@ -92,13 +103,16 @@ pub trait System: Sync {
             Workload::Weak { objects } => self.weak(objects),
             Workload::Ephemeron { entries, order } => self.ephemeron(entries, order),
             Workload::Finalize { objects } => self.finalize(objects),
+            Workload::Pause { mebibytes, length } => self.pause(mebibytes, length),
+            Workload::BtBeside { depth, mebibytes } => self.bt_beside(depth, mebibytes),
         }
     }
 }
 
 /// Every system, lacuna first.
-pub const ALL: [&dyn System; 10] = [
-    &lacuna::Lacuna,
+pub const ALL: [&dyn System; 11] = [
+    &lacuna::Lacuna::DEFAULT,
+    &lacuna::Lacuna::STOP_THE_WORLD,
     &lacuna::LacunaDrop,
     &gc_arena::GcArena,
     &boa_gc::BoaGc,

@@ -13,9 +13,11 @@
 use safe_gc::{Collector, Gc, Heap, Root, Trace};
 
 use super::{System, count_cleanup, take_cleanups};
-use crate::report::{Clock, Outcome, mark_figures, median_collection};
+use crate::report::{Clock, Outcome, Steps, mark_figures, median_collection};
 use crate::rng::XorShift64;
-use crate::workload::{bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds};
+use crate::workload::{
+    Length, PAUSE_SLOTS, PAUSE_STEP, bt_rounds, gcbench_array, gcbench_array_check, gcbench_rounds, nodes_in,
+};
 
 /// safe-gc.
 #[derive(Debug)]
@@ -152,6 +154,63 @@ impl Trace for AllCleaned {
     }
 }
 
+/// The graph of `mark`.
+fn graph(heap: &mut Heap, nodes: usize) -> Root<Vertex> {
+    let all: Vec<_> = (0..nodes as u64).map(|id| heap.alloc(Vertex { edges: None, id })).collect();
+    let mut rng = XorShift64::new();
+    for (i, node) in all.iter().enumerate() {
+        let mut edge = || all[rng.below(nodes)].unrooted();
+        heap[node].edges = Some([all[(i + 1) % nodes].unrooted(), edge(), edge(), edge()]);
+    }
+    all[0].clone()
+}
+
+fn graph_check(heap: &Heap, first: &Root<Vertex>) -> u64 {
+    let mut sum = 0_u64;
+    let mut node = &heap[first];
+    while let Some([next, a, b, c]) = node.edges {
+        sum = sum.wrapping_add(node.id + heap[a].id + 2 * heap[b].id + 3 * heap[c].id);
+        if next == *first {
+            break;
+        }
+        node = &heap[next];
+    }
+    sum
+}
+
+/// The state of `churn`.
+struct Churn {
+    rng: XorShift64,
+    array: Root<Slots>,
+    sequence: u64,
+    sum: u64,
+}
+
+impl Churn {
+    fn new(heap: &mut Heap, slots: usize) -> Churn {
+        let array = heap.alloc(Slots(Vec::with_capacity(slots)));
+        for payload in 0..slots as u64 {
+            let slot = heap.alloc(Slot { _link: 0, payload }).unrooted();
+            heap[&array].0.push(slot);
+        }
+        Churn { rng: XorShift64::new(), array, sequence: slots as u64, sum: 0 }
+    }
+
+    fn run(&mut self, heap: &mut Heap, steps: u64) {
+        let Churn { rng, array, sequence, sum } = self;
+        let array = &*array;
+        let slots = heap[array].0.len();
+        for _ in 0..steps {
+            let (a, b) = (rng.below(slots), rng.below(slots));
+            let link = heap[heap[array].0[b]].payload;
+            let fresh = heap.alloc(Slot { _link: link, payload: *sequence }).unrooted();
+            *sequence += 1;
+            heap[array].0[a] = fresh;
+            *sum = sum.wrapping_add(heap[heap[array].0[rng.below(slots)]].payload);
+        }
+    }
+}
+
 impl System for SafeGc {
     fn name(&self) -> &'static str {
         "safe-gc"
@@ -208,45 +267,35 @@ impl System for SafeGc {
     fn mark(&self, nodes: usize) -> Outcome {
         let clock = Clock::start();
         let heap = &mut Heap::new();
-        let all: Vec<_> = (0..nodes as u64).map(|id| heap.alloc(Vertex { edges: None, id })).collect();
-        let mut rng = XorShift64::new();
-        for (i, node) in all.iter().enumerate() {
-            let mut edge = || all[rng.below(nodes)].unrooted();
-            heap[node].edges = Some([all[(i + 1) % nodes].unrooted(), edge(), edge(), edge()]);
-        }
-        let first = all[0].clone();
-        drop(all);
+        let first = graph(heap, nodes);
         let median = median_collection(|| heap.gc());
-        let mut sum = 0;
-        let mut node = &heap[&first];
-        while let Some([next, a, b, c]) = node.edges {
-            sum += node.id + heap[a].id + 2 * heap[b].id + 3 * heap[c].id;
-            if next == first {
-                break;
-            }
-            node = &heap[next];
-        }
+        let sum = graph_check(heap, &first);
         Ok(mark_figures(clock.stop(sum), nodes, median))
     }
 
     fn churn(&self, slots: usize, steps: u64) -> Outcome {
         let clock = Clock::start();
         let heap = &mut Heap::new();
-        let mut rng = XorShift64::new();
-        let mut sum = 0;
-        let array = heap.alloc(Slots(Vec::with_capacity(slots)));
-        for payload in 0..slots as u64 {
-            let slot = heap.alloc(Slot { _link: 0, payload }).unrooted();
-            heap[&array].0.push(slot);
+        let mut churn = Churn::new(heap, slots);
+        churn.run(heap, steps);
+        Ok(clock.stop(churn.sum).per("ns_per_step", steps))
+    }
+
+    fn pause(&self, mebibytes: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let heap = &mut Heap::new();
+        let first = graph(heap, nodes_in(mebibytes));
+        let mut churn = Churn::new(heap, PAUSE_SLOTS);
+        // What building has left to be done is no part of the steps.
+        heap.gc();
+        let mut steps = Steps::begin(length);
+        loop {
+            churn.run(heap, PAUSE_STEP as u64);
+            if !steps.goes_on() {
+                break;
+            }
         }
-        for sequence in slots as u64..slots as u64 + steps {
-            let (a, b) = (rng.below(slots), rng.below(slots));
-            let link = heap[heap[&array].0[b]].payload;
-            let fresh = heap.alloc(Slot { _link: link, payload: sequence }).unrooted();
-            heap[&array].0[a] = fresh;
-            sum += heap[heap[&array].0[rng.below(slots)]].payload;
-        }
-        Ok(clock.stop(sum).per("ns_per_step", steps))
+        Ok(steps.figures(clock.stop(graph_check(heap, &first)), churn.sum))
     }
 
     fn lists(&self, pushes: u64, length: u64) -> Outcome {

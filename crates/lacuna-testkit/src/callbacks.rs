@@ -1,13 +1,14 @@
 //! What callbacks do on the real heap, and the journal in which they note it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use lacuna::{Budget, Cleanup, Heap, Notification, Opaque, Registered, ShutdownOptions, Trace};
+use lacuna::{Budget, Cause, Cleanup, Heap, Notification, Opaque, Phase, Registered, ShutdownOptions, Trace};
 
 use crate::compare;
-use crate::model::{Event, Mismatch, ObjectId, RegistrationId};
-use crate::objects::{Handle, Kind, Observer};
+use crate::model::{Collected, Event, Mismatch, ObjectId, RegistrationId};
+use crate::objects::{Edge, Handle, Kind, Observer};
 use crate::operations::Behaviour;
 
 /// Objects that [`Behaviour::Allocate`] allocates.
@@ -38,6 +39,21 @@ pub(crate) struct Journal {
     pub(crate) allocated: Cell<usize>,
     /// Registrations made so far.
     pub(crate) registrations: Cell<usize>,
+    /// Where collections are done in increments, what tells which objects they kept.
+    pub(crate) probes: Option<Probes>,
+}
+
+/// Weak references to all objects, of which the program knows nothing.
+///
+/// A collection in increments may keep what dies while it marks, or find it dead. So that the model knows which, it is told.
+#[derive(Default)]
+pub(crate) struct Probes {
+    /// A short and a long one to each object that is not dead for good.
+    to: RefCell<BTreeMap<ObjectId, [Observer; 2]>>,
+    /// Collections that the model was told of.
+    seen: Cell<u64>,
+    /// How many there had been when the collection began that the model was told of as the last to begin.
+    began: Cell<Option<u64>>,
 }
 
 /// A weak reference, and which others have to agree with it.
@@ -98,6 +114,7 @@ pub(crate) fn told(heap: &mut Heap, id: Notification<Payload>, payload: Payload)
 /// The function of every cleanup.
 pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
     let Payload { registration, death, behaviour, held, journal } = payload;
+    journal.look(heap);
     journal.note(Event::Ran(registration));
     let died = if journal.unqueued.get() { Ok(()) } else { compare::death(heap, &journal, death.0) };
     if let Err(complaint) = died.and_then(|()| compare::agreement(heap, &journal)) {
@@ -110,16 +127,22 @@ pub(crate) fn callback(heap: &mut Heap, payload: Payload) {
             for _ in 0..ALLOCATIONS {
                 let id = journal.allocated.get();
                 let before = heap.stats().collections;
-                // Without memory there is one object less, which is garbage anyway.
-                drop(Handle::allocate(heap, Kind::Leaf, id, &journal));
+                let root = Handle::allocate(heap, Kind::Leaf, id, &journal);
                 journal.allocated.set(id + 1);
-                journal.note(Event::Used(heap.stats().collections - before));
+                let collections = heap.stats().collections - before;
+                journal.look(heap);
+                journal.note(Event::Used { collections, allocated: root.is_some() });
+                if let Some(root) = root {
+                    journal.probe(heap, &root, id);
+                }
             }
         }
         Behaviour::Collect => {
             let before = heap.stats().collections;
             heap.collect();
-            journal.note(Event::Used(heap.stats().collections - before));
+            let collections = heap.stats().collections - before;
+            journal.look(heap);
+            journal.note(Event::Used { collections, allocated: false });
         }
         Behaviour::Nest => {
             assert!(heap.drain(Budget::unlimited()).is_err(), "a callback drained");
@@ -196,6 +219,51 @@ impl Callback {
 impl Journal {
     fn note(&self, event: Event) {
         self.events.borrow_mut().push(event);
+    }
+
+    /// Notes an object that was just made.
+    pub(crate) fn probe(&self, heap: &mut Heap, root: &Handle, id: ObjectId) {
+        if let Some(probes) = &self.probes {
+            probes.to.borrow_mut().insert(id, [root.observe(heap, false), root.observe(heap, true)]);
+        }
+    }
+
+    /// Notes an object that was just made in a scope.
+    pub(crate) fn probe_in<'gc>(&self, cx: &lacuna::Mutator<'gc>, object: Edge<'gc>, id: ObjectId) {
+        if let Some(probes) = &self.probes {
+            probes.to.borrow_mut().insert(id, [object.observe(cx, false), object.observe(cx, true)]);
+        }
+    }
+
+    /// Notes what the heap has collected since the last look, or begun to collect, where the model has to be told.
+    pub(crate) fn look(&self, heap: &mut Heap) {
+        let Some(probes) = &self.probes else { return };
+        let stats = heap.stats();
+        let collections = stats.collections - probes.seen.replace(stats.collections);
+        if collections > 0 {
+            let mut to = probes.to.borrow_mut();
+            to.retain(|_, [_, long]| !long.is_dead(heap));
+            let mut collected = Collected {
+                collections,
+                minor: stats.last.minor,
+                in_increments: stats.last.increments > 0,
+                exhausted: stats.last.cause == Cause::Exhausted,
+                reached: BTreeSet::new(),
+                revived: BTreeSet::new(),
+            };
+            for (&id, [short, long]) in to.iter_mut() {
+                if !short.is_dead(heap) {
+                    collected.reached.insert(id);
+                } else if let Some(root) = long.upgrade(heap) {
+                    *short = root.observe(heap, false);
+                    collected.revived.insert(id);
+                }
+            }
+            self.note(Event::Collected(collected));
+        }
+        if heap.phase() == Phase::Marking && probes.began.replace(Some(stats.collections)) != Some(stats.collections) {
+            self.note(Event::Began);
+        }
     }
 
     /// The payload of the next registration.

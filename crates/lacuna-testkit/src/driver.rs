@@ -1,13 +1,16 @@
 //! Runs a program on a heap and on the model, side by side.
 
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use lacuna::{AutoDrain, Budget, Config, Guard, Heap, RegisterError, RegisterFailure, ShutdownOptions, Stats};
+use lacuna::{
+    AutoDrain, Budget, Config, Guard, Heap, RegisterError, RegisterFailure, ShutdownOptions, Stats, StepBudget,
+};
 
-use crate::callbacks::{Callback, Death, Deliberate, Held, Journal, Payload, Witness};
+use crate::callbacks::{Callback, Death, Deliberate, Held, Journal, Payload, Probes, Witness};
 use crate::compare;
 use crate::model::{Class, Event, Mismatch, Model, ObjectId, Reference, RegistrationId, State};
 use crate::objects::{Handle, Kind, Observer};
@@ -25,23 +28,40 @@ pub struct Setup {
     pub limit: Option<usize>,
     /// As [`Config::min_heap`].
     pub min_heap: usize,
+    /// How many threads mark. Without the feature `parallel` it is always one.
+    pub mark_threads: usize,
+    /// As [`Config::increment_step`]. If there is one, the program can do increments, too.
+    pub increment_step: Option<usize>,
 }
 
 impl Setup {
     /// What [`Config::default`] says.
-    pub const DEFAULT: Self = Self { zeal: false, auto_drain: true, limit: None, min_heap: 32 << 20 };
+    pub const DEFAULT: Self = Self {
+        zeal: false,
+        auto_drain: true,
+        limit: None,
+        min_heap: 32 << 20,
+        mark_threads: 1,
+        increment_step: None,
+    };
     /// Collects and verifies at every chance, and poisons freed cells.
     pub const ZEAL: Self = Self { zeal: true, ..Self::DEFAULT };
+    /// As [`Self::ZEAL`], and two threads mark even if there is nearly nothing to mark.
+    pub const THREADS: Self = Self { mark_threads: 2, ..Self::ZEAL };
     /// Collects now and then, and runs into a limit.
     pub const TIGHT: Self = Self { auto_drain: false, limit: Some(600 << 10), min_heap: 100 << 10, ..Self::DEFAULT };
     /// Collects and drains only when it is asked to.
     pub const QUIET: Self = Self { auto_drain: false, ..Self::DEFAULT };
+    /// Collects in increments, some by itself and some when it is asked to.
+    pub const INCREMENTS: Self = Self { min_heap: 200 << 10, increment_step: Some(0), ..Self::DEFAULT };
 
     pub(crate) fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };
         let config = Config::default().zeal(self.zeal).auto_drain(auto_drain);
+        #[cfg(feature = "parallel")]
+        let config = config.mark_threads(self.mark_threads);
         // Minor collections run when the program says so.
-        let config = config.minor_step(Some(usize::MAX));
+        let config = config.minor_step(Some(usize::MAX)).increment_step(self.increment_step);
         config.heap_limit(self.limit).min_heap(self.min_heap).growth_factor(1.5)
     }
 }
@@ -57,6 +77,12 @@ pub struct Outcome {
     pub ephemerons: [usize; 2],
     /// The objects whose `Drop` is noted, in the order in which they were dropped.
     pub dropped: Vec<ObjectId>,
+    /// Objects that collections kept though they died while these were under way.
+    pub floating: usize,
+    /// Collections that the program went on in.
+    pub collections_in_increments: usize,
+    /// Whether all of the program was compared with the model, which follows one collection at a time.
+    pub is_whole: bool,
 }
 
 /// What the program holds, and what the model knows: everything but the heap, which a scope borrows.
@@ -94,6 +120,8 @@ enum Progress {
     Open,
     /// To a shutdown.
     Closed,
+    /// To where the model knows no more.
+    Lost,
 }
 
 /// Turns within turns, at most.
@@ -125,7 +153,14 @@ fn run_with(program: &Program, setup: Setup, state: &mut Tables, collect: Collec
     let mut heap = ManuallyDrop::new(Heap::with_config(setup.config()));
     let mut position = 0;
     let mut driver = Driver::new(&mut heap, state, setup, collect);
-    let progress = driver.play(program, &mut position).map_err(|what| at(program, position, &what))?;
+    let played = driver.play(program, &mut position);
+    if state.model.lost {
+        // What differs then may be right.
+        let stats = heap.verify().map(|_| heap.stats()).map_err(|error| at(program, position, &error.to_string()))?;
+        drop(ManuallyDrop::into_inner(heap));
+        return Ok(state.outcome(stats));
+    }
+    let progress = played.map_err(|what| at(program, position, &what))?;
     let stats = (progress == Progress::Open).then(|| heap.stats());
     end(ManuallyDrop::into_inner(heap), state, stats).map_err(|what| at(program, position, &what))
 }
@@ -137,8 +172,7 @@ fn end(heap: Heap, state: &mut Tables, stats: Option<Stats>) -> Result<Outcome, 
     state.model.close();
     compare::check_dropped(state, true)?;
     drop(std::mem::take(&mut state.roots));
-    let dropped = state.journal.dropped.take();
-    Ok(Outcome { stats, ran: std::mem::take(&mut state.ran), ephemerons: state.model.ephemerons, dropped })
+    Ok(state.outcome(stats))
 }
 
 fn at(program: &Program, position: usize, what: &str) -> Mismatch {
@@ -150,22 +184,37 @@ pub(crate) fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, heap: T, m
     if heap == model { Ok(()) } else { Err(format!("{what}: the heap says {heap:?}, the model {model:?}")) }
 }
 
-/// Whether the next safepoint collects, as the statistics tell everyone.
-fn is_due(stats: &Stats) -> bool {
-    stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes
-}
-
 impl Tables {
     pub(crate) fn new(setup: Setup) -> Self {
+        let told = setup.increment_step.is_some();
         Self {
-            model: Model::default(),
+            model: Model::new(told),
             roots: Vec::new(),
             callbacks: Vec::new(),
             guards: Vec::new(),
-            journal: Rc::default(),
+            journal: Rc::new(Journal { probes: told.then(Probes::default), ..Journal::default() }),
             limited: setup.limit.is_some(),
             starved: false,
             ran: Vec::new(),
+        }
+    }
+
+    /// Whether the next safepoint collects, as the statistics tell everyone.
+    fn is_due(&self, stats: &Stats) -> bool {
+        let at_goal = stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes;
+        assert!(stats.major_due || !at_goal || self.model.told, "a collection is due at the goal");
+        stats.major_due
+    }
+
+    fn outcome(&mut self, stats: Stats) -> Outcome {
+        Outcome {
+            stats,
+            ran: std::mem::take(&mut self.ran),
+            ephemerons: self.model.ephemerons,
+            dropped: self.journal.dropped.take(),
+            floating: self.model.floating,
+            collections_in_increments: self.model.in_increments,
+            is_whole: !self.model.lost,
         }
     }
 }
@@ -214,16 +263,20 @@ impl<'a> Driver<'a> {
                 }
                 Operation::Turn if self.state.model.turns.len() < TURNS => {
                     *position += 1;
-                    if self.turn(program, position)? == Progress::Closed {
-                        return Ok(Progress::Closed);
+                    match self.turn(program, position)? {
+                        Progress::Open => length = 0,
+                        end => return Ok(end),
                     }
-                    length = 0;
                 }
                 Operation::EndTurn if !self.state.model.turns.is_empty() => {
                     *position += 1;
                     return Ok(Progress::Open);
                 }
                 operation => self.one(operation)?,
+            }
+            self.settle();
+            if self.state.model.lost {
+                return Ok(Progress::Lost);
             }
             if self.checks {
                 self.check(operation == Operation::Collect)?;
@@ -235,12 +288,20 @@ impl<'a> Driver<'a> {
 
     /// Does one operation, in a scope of its own if it needs one.
     pub(crate) fn one(&mut self, operation: Operation) -> Result<(), Mismatch> {
-        match operation {
+        let done = match operation {
             // It would be garbage at once.
             operation if operation.finds() => self.scope(&[operation, Operation::Root(0)]),
             operation if operation.needs_scope() => self.scope(&[operation]),
             operation => self.step(operation),
-        }
+        };
+        self.settle();
+        done
+    }
+
+    /// An operation is done, after which a collection may go on.
+    fn settle(&mut self) {
+        self.state.model.phase = self.heap.phase();
+        self.state.model.went_on();
     }
 
     fn turn(&mut self, program: &Program, position: &mut usize) -> Result<Progress, Mismatch> {
@@ -260,7 +321,7 @@ impl<'a> Driver<'a> {
     fn scope(&mut self, operations: &[Operation]) -> Result<(), Mismatch> {
         let Self { heap, state, .. } = self;
         let played = catch_unwind(AssertUnwindSafe(|| {
-            heap.enter(|cx| scope::play(cx, state, operations).map(|()| is_due(&cx.stats())))
+            heap.enter(|cx| scope::play(cx, state, operations).map(|()| state.is_due(&cx.stats())))
         }));
         match played {
             Ok(result) => self.safepoint(result?),
@@ -272,28 +333,46 @@ impl<'a> Driver<'a> {
     /// What callbacks did since the last call. Takes over what they made.
     fn events(&mut self) -> std::vec::IntoIter<Event> {
         let Tables { journal, roots, callbacks, ran, .. } = &mut *self.state;
+        journal.look(self.heap);
         let events = journal.events.take();
         roots.extend(journal.kept.take().into_iter().map(|(root, _)| root));
         callbacks.extend(journal.registered.take());
         ran.extend(events.iter().filter_map(|event| match event {
             Event::Ran(id) => Some(*id),
-            Event::Used(_) => None,
+            _ => None,
         }));
         events.into_iter()
     }
 
     /// Lets the model do what the heap has done at a safepoint.
     fn safepoint(&mut self, due: bool) -> Result<(), Mismatch> {
-        let mut events = self.events();
+        let mut events = self.events().peekable();
         let model = &mut self.state.model;
-        if due || self.setup.zeal {
+        let mut exhausted = false;
+        if model.told {
+            exhausted = follow(model, &mut events)?;
+        } else if due || self.setup.zeal {
             model.collect();
         }
         let waiting = model.callbacks.len();
-        if self.setup.auto_drain && waiting > 0 {
+        // A collection for want of memory comes before the callbacks, or after them, at the allocation.
+        let is_over = exhausted && events.peek().is_none();
+        if self.setup.auto_drain && waiting > 0 && !model.lost && !is_over {
             model.drain((waiting / 8).max(16), usize::MAX, &mut events)?;
         }
-        expect_same("what callbacks did", events.next(), None)
+        follow(model, &mut events)?;
+        self.expect_no_more(events)
+    }
+
+    /// Lets the model do what the heap has done when it was asked to collect.
+    fn collected(&mut self) -> Result<(), Mismatch> {
+        let mut events = self.events().peekable();
+        follow(&mut self.state.model, &mut events)?;
+        self.expect_no_more(events)
+    }
+
+    fn expect_no_more(&self, mut events: impl Iterator<Item = Event>) -> Result<(), Mismatch> {
+        if self.state.model.lost { Ok(()) } else { expect_same("what callbacks did", events.next(), None) }
     }
 
     fn step(&mut self, operation: Operation) -> Result<(), Mismatch> {
@@ -392,12 +471,26 @@ impl<'a> Driver<'a> {
                 // Without the least that marking needs nothing happens; the first that does keeps it.
                 let may_fail = state.starved && state.model.collections == 0;
                 expect_same("a collection happens", happened || may_fail, true)?;
+                if state.model.told {
+                    return self.collected();
+                }
                 if happened {
                     state.model.collect();
                 }
             }
+            Operation::BeginMajor if self.setup.increment_step.is_some() => {
+                heap.begin_major();
+                return self.collected();
+            }
+            Operation::Step(units) if self.setup.increment_step.is_some() => {
+                heap.step(StepBudget::units(units));
+                return self.collected();
+            }
             Operation::CollectMinor => {
                 heap.collect_minor();
+                if state.model.told {
+                    return self.collected();
+                }
                 if heap.stats().last.minor { state.model.collect_minor() } else { state.model.collect() }
             }
             Operation::AddExternal(bytes) => {
@@ -428,26 +521,29 @@ impl<'a> Driver<'a> {
             | Operation::Tidy(..)
             | Operation::Turn
             | Operation::EndTurn
+            | Operation::BeginMajor
+            | Operation::Step(_)
             | Operation::Shutdown(_) => {}
         }
         Ok(())
     }
 
     fn allocate(&mut self, kind: Kind) -> Result<(), Mismatch> {
-        let due = is_due(&self.heap.stats());
+        let due = self.state.is_due(&self.heap.stats());
         // Callbacks that run at the safepoint may allocate, too.
         let id = self.state.model.reserve();
         self.state.journal.allocated.set(id + 1);
         let root = Handle::allocate(self.heap, kind, id, &self.state.journal);
         self.safepoint(due)?;
         let collections = self.heap.stats().collections;
-        while self.state.limited && self.state.model.collections < collections {
+        while self.state.limited && self.state.model.collections < collections && !self.state.model.told {
             self.state.model.collect();
         }
         let Some(root) = root else {
             return if self.state.limited { Ok(()) } else { Err("an allocation failed without a limit".into()) };
         };
         self.state.model.insert(id, Handle::allocated_kind(kind), 0, Vec::new());
+        self.state.journal.probe(self.heap, &root, id);
         self.state.roots.push(root);
         self.state.model.roots.push(id);
         Ok(())
@@ -520,6 +616,21 @@ impl<'a> Driver<'a> {
         model.close();
         compare::check_closed(self.heap, self.state)
     }
+}
+
+/// Lets the model follow the collections that come next among what happened. Says whether one was for want of memory.
+fn follow(model: &mut Model, events: &mut Peekable<std::vec::IntoIter<Event>>) -> Result<bool, Mismatch> {
+    let mut exhausted = false;
+    while let Some(event) = events.next_if(|event| matches!(event, Event::Began | Event::Collected(_))) {
+        match event {
+            Event::Collected(collected) => {
+                exhausted |= collected.exhausted;
+                model.follow(&collected)?;
+            }
+            _ => model.begin(),
+        }
+    }
+    Ok(exhausted)
 }
 
 /// The element at an index modulo the length.

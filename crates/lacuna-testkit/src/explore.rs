@@ -6,13 +6,13 @@
 //! all lengths in order compares after every step, and finds the shortest sequence that goes wrong.
 //!
 //! Actions name objects and weak references by the order in which the world made them, whatever happens, and are left
-//! out where they would change nothing. A new kind of action (an increment of a collection, say) needs its name, the
-//! operation that it is, and when that changes something.
+//! out where they would change nothing. A new kind of action needs its name, the operation that it is, and when that
+//! changes something.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lacuna::Heap;
+use lacuna::{Heap, Phase};
 
 use crate::driver::{Driver, Setup, Tables};
 use crate::model::{Mismatch, Model, ObjectId};
@@ -46,6 +46,15 @@ pub enum Action {
     NextGuarded,
     /// Collects.
     Collect,
+    /// Collects what was made since the last collection.
+    CollectMinor,
+    /// Makes an object of the kind of another and a root of it, if there are less than so many objects that were not found
+    /// dead.
+    Allocate(ObjectId, usize),
+    /// Begins a major collection in increments, if none is under way.
+    Begin,
+    /// Does an increment of so many work units, if one is under way.
+    Step(usize),
 }
 
 /// A few objects, and what can be done with them.
@@ -182,6 +191,13 @@ impl Action {
             Self::Drain => (!model.callbacks.is_empty()).then_some(Operation::Drain(1, usize::MAX)),
             Self::NextGuarded => (!model.guardians.is_empty()).then_some(Operation::NextGuarded),
             Self::Collect => Some(Operation::Collect),
+            Self::CollectMinor => Some(Operation::CollectMinor),
+            Self::Allocate(like, most) => {
+                let kind = model.objects.get(&like)?.kind;
+                (model.objects.len() < most).then_some(Operation::AllocateRooted(kind))
+            }
+            Self::Begin => (model.phase == Phase::Idle).then_some(Operation::BeginMajor),
+            Self::Step(units) => (model.phase != Phase::Idle).then_some(Operation::Step(units)),
         }
     }
 }

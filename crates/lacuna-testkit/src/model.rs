@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use lacuna::Phase;
+
 use crate::objects::Kind;
 use crate::operations::Behaviour;
 
@@ -96,13 +98,39 @@ pub struct Registration {
     pub queued_in: u64,
 }
 
-/// What a callback did on the real heap, as far as the model cannot know it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What happened on the real heap, as far as the model cannot know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The callback of a registration began.
     Ran(RegistrationId),
-    /// The heap was used, and collected so many times before it went on.
-    Used(u64),
+    /// The heap was used by a callback.
+    Used {
+        /// Collections before it went on.
+        collections: u64,
+        /// Whether an object was allocated then.
+        allocated: bool,
+    },
+    /// A major collection began that is done in increments. Told where there are such.
+    Began,
+    /// The heap has collected, one way or another. Told where there are increments.
+    Collected(Collected),
+}
+
+/// What a collection has done to the objects, when what it keeps is not determined by what can be reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Collected {
+    /// Collections of which it was the last: one, if anything is to be known of it.
+    pub collections: u64,
+    /// Whether it was a minor one.
+    pub minor: bool,
+    /// Whether it was done in increments.
+    pub in_increments: bool,
+    /// Whether it was done because there was no memory for an allocation.
+    pub exhausted: bool,
+    /// The objects that it has reached.
+    pub reached: BTreeSet<ObjectId>,
+    /// Those that are alive because guardians have brought them back.
+    pub revived: BTreeSet<ObjectId>,
 }
 
 /// What the driver saw, in order.
@@ -182,9 +210,28 @@ pub struct Model {
     pub ephemerons: [usize; 2],
     /// The last collection.
     pub last: Cycle,
+    /// Where the heap is between two major collections.
+    pub phase: Phase,
+    /// Whether collections may be done in increments, so that all objects are observed, and the model is told.
+    pub(crate) told: bool,
+    /// Objects that collections kept though they could not be reached any more.
+    pub floating: usize,
+    /// Collections that the program went on in.
+    pub(crate) in_increments: usize,
+    /// Whether the program went on since the last of them began.
+    interrupted: bool,
+    /// What could not be reached when the major collection began that is marking, nor after any operation since.
+    garbage: BTreeSet<ObjectId>,
+    /// It is not known any more what the heap has to do: it collected more than once before the model was told.
+    pub(crate) lost: bool,
 }
 
 impl Model {
+    /// A heap without objects. `told`: its collections may be done in increments.
+    pub(crate) fn new(told: bool) -> Self {
+        Self { told, ..Self::default() }
+    }
+
     /// Names an object that is about to be allocated.
     pub(crate) fn reserve(&mut self) -> ObjectId {
         self.allocated += 1;
@@ -194,7 +241,11 @@ impl Model {
     /// Adds an object.
     pub(crate) fn insert(&mut self, id: ObjectId, kind: Kind, length: usize, edges: Vec<Option<ObjectId>>) {
         let entries = Vec::new();
-        self.objects.insert(id, Object { kind, length, edges, entries, observed: false, revivals: 0, old: false });
+        let observed = self.told;
+        self.objects.insert(id, Object { kind, length, edges, entries, observed, revivals: 0, old: false });
+        if self.told {
+            self.keep(id);
+        }
     }
 
     /// An object that is used, so is alive.
@@ -473,12 +524,15 @@ impl Model {
         match behaviour {
             Behaviour::Allocate => {
                 for _ in 0..crate::callbacks::ALLOCATIONS {
-                    self.used(events)?;
+                    let allocated = self.used(events)?;
                     let id = self.reserve();
-                    self.insert(id, Kind::Leaf, 0, Vec::new());
+                    // Without memory there is one object less, which is garbage anyway, but may be observed.
+                    if allocated || !self.told {
+                        self.insert(id, Kind::Leaf, 0, Vec::new());
+                    }
                 }
             }
-            Behaviour::Collect => self.used(events)?,
+            Behaviour::Collect => drop(self.used(events)?),
             Behaviour::Keep => self.roots.extend(&held),
             Behaviour::Register => {
                 if let Some(&target) = held.first() {
@@ -495,11 +549,79 @@ impl Model {
         Ok(true)
     }
 
-    fn used(&mut self, events: Events<'_>) -> Result<(), Mismatch> {
-        match events.next() {
-            Some(Event::Used(collections)) => (0..collections).for_each(|_| self.collect()),
-            other => return Err(format!("the heap was to be used by a callback, but {other:?} happened")),
+    /// A callback used the heap; says whether it made an object.
+    fn used(&mut self, events: Events<'_>) -> Result<bool, Mismatch> {
+        loop {
+            match events.next() {
+                Some(Event::Used { collections, allocated }) => {
+                    if !self.told {
+                        (0..collections).for_each(|_| self.collect());
+                    }
+                    return Ok(allocated);
+                }
+                Some(Event::Began) => self.begin(),
+                Some(Event::Collected(collected)) => self.follow(&collected)?,
+                other => return Err(format!("the heap was to be used by a callback, but {other:?} happened")),
+            }
         }
+    }
+
+    /// A major collection begins that is done in increments.
+    pub(crate) fn begin(&mut self) {
+        self.interrupted = false;
+        self.garbage = self.unreachable();
+    }
+
+    /// The program has done something, after which the collection that is under way may go on.
+    pub(crate) fn went_on(&mut self) {
+        self.interrupted = true;
+        if !self.garbage.is_empty() {
+            let unreachable = self.unreachable();
+            self.garbage.retain(|id| unreachable.contains(id));
+        }
+    }
+
+    fn unreachable(&self) -> BTreeSet<ObjectId> {
+        let reached = self.closure(self.anchors());
+        self.objects.keys().copied().filter(|id| !reached.contains(id)).collect()
+    }
+
+    /// The heap has collected. What it kept though it cannot be reached must have been reachable when the collection began
+    /// (rule 2); otherwise it must have done what [`Self::collect`] or [`Self::collect_minor`] does.
+    pub(crate) fn follow(&mut self, collected: &Collected) -> Result<(), Mismatch> {
+        if collected.collections > 1 {
+            // The first of them may have kept something.
+            self.lost = true;
+            return Ok(());
+        }
+        if collected.minor {
+            self.collect_minor();
+        } else {
+            let unreachable = self.unreachable();
+            let kept: BTreeSet<_> = unreachable.intersection(&collected.reached).copied().collect();
+            if !collected.in_increments && !kept.is_empty() {
+                return Err(format!("a collection done at once has kept {kept:?}"));
+            }
+            if let Some(id) = self.garbage.intersection(&kept).next() {
+                return Err(format!("object {id} was garbage when a collection began, and was kept by it"));
+            }
+            for (id, object) in &mut self.objects {
+                object.old = kept.contains(id);
+            }
+            self.floating += kept.len();
+            self.in_increments += usize::from(collected.in_increments && self.interrupted);
+            self.collect_minor();
+        }
+        self.garbage.clear();
+        let alive: BTreeSet<_> = collected.reached.union(&collected.revived).copied().collect();
+        let expected: BTreeSet<_> = self.objects.keys().copied().collect();
+        if let Some(id) = expected.difference(&alive).next() {
+            return Err(format!("object {id} was found dead, but is alive"));
+        }
+        if let Some(id) = alive.difference(&expected).next() {
+            return Err(format!("object {id} was not found dead"));
+        }
+        collected.revived.iter().for_each(|&id| self.keep(id));
         Ok(())
     }
 
@@ -534,6 +656,7 @@ impl Model {
 
     /// All objects, references and registrations are gone.
     pub(crate) fn close(&mut self) {
+        self.garbage.clear();
         self.references.iter_mut().for_each(|reference| reference.dead = true);
         for registration in &mut self.registrations {
             registration.state = State::Done;

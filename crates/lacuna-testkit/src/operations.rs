@@ -74,6 +74,10 @@ pub enum Operation {
     Collect,
     /// Collects what was made since the last collection.
     CollectMinor,
+    /// Begins a major collection that is done in increments, where the heap is set up for that.
+    BeginMajor,
+    /// Does an increment of so many work units, likewise.
+    Step(usize),
     /// Counts external bytes in.
     AddExternal(usize),
     /// Counts external bytes out.
@@ -118,12 +122,15 @@ impl Program {
 /// Fields that are written: where a piece of an array begins and ends, and others.
 const FIELDS: [usize; 16] = [0, 1, 2, 3, 17, 39, 126, 127, 128, 129, 130, 255, 256, 257, 384, 499];
 
+/// Work units of increments: from one object to more than all.
+const UNITS: [usize; 8] = [1, 1, 2, 5, 20, 70, 200, 100_000];
+
 impl Operation {
     /// The operation that four bytes mean.
     pub fn decode([code, a, b, c]: [u8; 4]) -> Self {
         let (x, y, z) = (usize::from(a), usize::from(b), usize::from(c));
         let long = c & 1 == 1;
-        match code % 122 {
+        match code % 130 {
             0..=3 => Self::Enter,
             4..=5 => Self::Exit,
             6 => Self::Panic,
@@ -160,6 +167,8 @@ impl Operation {
             114..=115 => Self::EndTurn,
             116..=117 => Self::Allocate(Kind::TABLES[x % Kind::TABLES.len()], 0, [y, z]),
             118..=121 => Self::CollectMinor,
+            122..=123 => Self::BeginMajor,
+            124..=129 => Self::Step(UNITS[x % UNITS.len()]),
             _ => Self::Exit,
         }
     }

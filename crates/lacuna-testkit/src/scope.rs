@@ -208,6 +208,7 @@ impl<'gc> Scope<'_, 'gc> {
         };
         let ids = targets.map(|target| target.map(|(_, id)| id));
         self.state.model.insert(id, kind, length, Edge::initial(kind, length, ids));
+        self.state.journal.probe_in(self.cx, object, id);
         self.locals.push((object, id));
         Ok(())
     }

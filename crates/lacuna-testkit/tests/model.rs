@@ -43,6 +43,13 @@ proptest! {
         check(&records, Setup::ZEAL)?;
     }
 
+    #[cfg(feature = "parallel")]
+    #[test]
+    fn a_heap_that_several_threads_mark_does_what_the_model_says(records in records(120)) {
+        check(&records, Setup::THREADS)?;
+        check(&records, Setup { zeal: true, mark_threads: 3, ..Setup::TIGHT })?;
+    }
+
     #[test]
     fn a_heap_at_its_limit_does_what_the_model_says(records in records(300)) {
         check(&records, Setup::TIGHT)?;
@@ -56,6 +63,38 @@ proptest! {
     #[test]
     fn a_heap_that_drains_at_safepoints_and_collects_often_does_what_the_model_says(records in records(300)) {
         check(&records, Setup { auto_drain: true, limit: None, ..Setup::TIGHT })?;
+    }
+}
+
+/// The program may collect in increments.
+const INCREMENTS: [Setup; 4] = [
+    Setup::INCREMENTS,
+    Setup { zeal: true, ..Setup::INCREMENTS },
+    Setup { increment_step: Some(0), ..Setup::TIGHT },
+    Setup { increment_step: Some(0), ..Setup::QUIET },
+];
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn a_heap_that_collects_in_increments_does_what_the_model_says(records in records(300)) {
+        check(&records, INCREMENTS[0])?;
+    }
+
+    #[test]
+    fn a_heap_that_collects_in_increments_in_zeal_does_what_the_model_says(records in records(150)) {
+        check(&records, INCREMENTS[1])?;
+    }
+
+    #[test]
+    fn a_heap_at_its_limit_that_collects_in_increments_does_what_the_model_says(records in records(300)) {
+        check(&records, INCREMENTS[2])?;
+    }
+
+    #[test]
+    fn a_heap_that_collects_in_increments_when_told_does_what_the_model_says(records in records(300)) {
+        check(&records, INCREMENTS[3])?;
     }
 }
 
@@ -76,19 +115,48 @@ proptest! {
     }
 }
 
-#[test]
-fn random_programs_do_a_bit_of_everything() {
+fn random_bytes() -> impl FnMut() -> u8 {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut byte = || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         (state >> 24) as u8
-    };
+    }
+}
+
+#[test]
+fn random_programs_do_increments_of_all_sizes_and_die_between_them() {
+    let mut byte = random_bytes();
+    let mut seen = [0; 4];
+    for round in 0..400 {
+        let mut bytes: Vec<u8> = (0..800).map(|_| byte()).collect();
+        // More increments, small ones, and more roots that are dropped.
+        for record in bytes.as_chunks_mut::<4>().0 {
+            match record[3] % 8 {
+                0 => record[0] = 122,
+                1..=2 => *record = [124, record[1] % 5, 0, 0],
+                3 => record[0] = 42,
+                _ => {}
+            }
+        }
+        let setup = INCREMENTS[round % INCREMENTS.len()];
+        let outcome = run(&Program::decode(&bytes), setup).unwrap();
+        seen[0] += outcome.floating;
+        seen[1] += outcome.collections_in_increments;
+        seen[2] += outcome.stats.minor_collections as usize;
+        seen[3] += usize::from(outcome.is_whole);
+    }
+    assert!(seen.iter().zip([200, 3000, 500, 380]).all(|(&count, least)| count >= least), "{seen:?}");
+}
+
+#[test]
+fn random_programs_do_a_bit_of_everything() {
+    let mut byte = random_bytes();
     let mut seen = [0; 8];
     for round in 0..300 {
         let bytes: Vec<u8> = (0..800).map(|_| byte()).collect();
-        let setup = if round % 2 == 0 { Setup::ZEAL } else { Setup::DEFAULT };
+        let setup = [Setup::ZEAL, Setup::DEFAULT, Setup::THREADS, Setup::DEFAULT][round % 4];
         let outcome = run(&Program::decode(&bytes), setup).unwrap();
         let (stats, [resolved, cleared]) = (outcome.stats, outcome.ephemerons);
         let notified = stats.callbacks_run - stats.callbacks_panicked;
@@ -104,9 +172,12 @@ fn random_programs_do_a_bit_of_everything() {
     assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
 }
 
-const SETUPS: [Setup; 5] = [
+const SETUPS: [Setup; 8] = [
+    INCREMENTS[0],
+    INCREMENTS[1],
     Setup::DEFAULT,
     Setup::ZEAL,
+    Setup::THREADS,
     Setup::TIGHT,
     Setup { zeal: true, ..Setup::TIGHT },
     Setup { auto_drain: true, limit: None, ..Setup::TIGHT },

@@ -184,6 +184,130 @@ const TWO_TABLES: World = World {
     ],
 };
 
+/// A chain, and an object that nothing leads to, while a collection marks.
+const CHAIN: World = World {
+    name: "a chain while a collection marks",
+    begin: &[
+        Enter,
+        Allocate(Kind::Pair, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Unlink(0, 0),
+        Unlink(0, 1),
+        Unlink(1, 0),
+        Unlink(2, 0),
+        Unlink(3, 0),
+        Link(0, 0, 1, false),
+        Link(1, 0, 2, false),
+        Root(0),
+        Downgrade(1, false),
+        Downgrade(2, false),
+        Downgrade(3, false),
+        Exit,
+        BeginMajor,
+        Step(1),
+    ],
+    actions: &[
+        Action::Upgrade(0),
+        Action::Upgrade(1),
+        Action::Upgrade(2),
+        Action::Link(0, 1, 2),
+        Action::Link(0, 1, 3),
+        Action::Link(2, 0, 3),
+        Action::Unlink(0, 0),
+        Action::Unlink(1, 0),
+        Action::DropRoot(0),
+        Action::DropRoot(1),
+        Action::DropRoot(2),
+        Action::DropRoot(3),
+        Action::Step(1),
+        Action::Step(70),
+        Action::Begin,
+        Action::CollectMinor,
+        Action::Collect,
+    ],
+};
+
+/// A table, a key and its value, which a guardian brings back, while a collection marks.
+const MARKED_TABLE: World = World {
+    name: "a table while a collection marks",
+    begin: &[
+        Enter,
+        Allocate(Kind::Table, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Allocate(Kind::Tracked, 0, [0, 0]),
+        Unlink(1, 0),
+        Unlink(2, 0),
+        Unlink(3, 0),
+        Link(1, 0, 2, false),
+        Root(0),
+        Root(1),
+        Root(3),
+        Downgrade(2, false),
+        Downgrade(3, true),
+        Exit,
+        Insert(0, [1, 1], 2),
+        Guard(2),
+        BeginMajor,
+        Step(1),
+    ],
+    actions: &[
+        Action::Upgrade(0),
+        Action::Upgrade(1),
+        Action::Link(3, 0, 2),
+        Action::Unlink(1, 0),
+        Action::DropRoot(1),
+        Action::DropRoot(2),
+        Action::DropRoot(3),
+        Action::Insert(0, [2, 2], 3),
+        Action::Insert(0, [1, 1], 2),
+        Action::Remove(0, [1, 1]),
+        Action::LookUp(0, [1, 1]),
+        Action::NextGuarded,
+        Action::Step(1),
+        Action::Step(70),
+        Action::Begin,
+        Action::CollectMinor,
+    ],
+};
+
+/// Objects that are made, change hands and die while a collection marks and sweeps.
+const NEW_OBJECTS: World = World {
+    name: "new objects while a collection is under way",
+    begin: &[
+        AllocateRooted(Kind::Token),
+        Enter,
+        Allocate(Kind::Pair, 0, [0, 0]),
+        Unlink(0, 0),
+        Unlink(0, 1),
+        Root(0),
+        Exit,
+        Downgrade(0, false),
+        Downgrade(1, false),
+        BeginMajor,
+        Step(1),
+        Step(1),
+    ],
+    actions: &[
+        Action::Allocate(0, 5),
+        Action::Link(1, 0, 2),
+        Action::Link(1, 1, 3),
+        Action::Link(1, 0, 0),
+        Action::Unlink(1, 0),
+        Action::DropRoot(0),
+        Action::DropRoot(2),
+        Action::DropRoot(3),
+        Action::Upgrade(0),
+        Action::Step(1),
+        Action::Step(70),
+        Action::Begin,
+        Action::CollectMinor,
+        Action::Collect,
+    ],
+};
+
 /// Explores worlds up to a depth each, or the one that `LACUNA_DEPTH` says.
 fn explore_all(setup: Setup, worlds: &[(World, usize)]) {
     let asked_for = std::env::var("LACUNA_DEPTH").ok().and_then(|depth| depth.parse().ok());
@@ -209,6 +333,26 @@ fn model_check_1_every_interleaving_in_small_worlds() {
 #[test]
 fn model_check_1_every_interleaving_in_small_worlds_in_zeal() {
     explore_all(Setup::ZEAL, &[(GUARDED_KEY, 4), (GUARDED_TABLE, 4), (GUARDED_CYCLE, 5), (TWO_TABLES, 4)]);
+}
+
+/// And several threads mark.
+#[cfg(feature = "parallel")]
+#[test]
+fn model_check_1_every_interleaving_in_small_worlds_that_several_threads_mark() {
+    explore_all(Setup::THREADS, &[(GUARDED_KEY, 3), (GUARDED_TABLE, 3), (GUARDED_CYCLE, 4), (TWO_TABLES, 3)]);
+}
+
+/// Collects in increments, when it is told to.
+const INCREMENTS: Setup = Setup { increment_step: Some(0), ..Setup::QUIET };
+
+#[test]
+fn model_check_1_every_interleaving_with_increments_in_small_worlds() {
+    explore_all(INCREMENTS, &[(CHAIN, 5), (MARKED_TABLE, 5), (NEW_OBJECTS, 5)]);
+}
+
+#[test]
+fn model_check_1_every_interleaving_with_increments_in_small_worlds_in_zeal() {
+    explore_all(Setup { zeal: true, ..INCREMENTS }, &[(CHAIN, 4), (MARKED_TABLE, 4), (NEW_OBJECTS, 4)]);
 }
 
 /// Programs for each property; more with `PROPTEST_CASES`.
@@ -281,6 +425,15 @@ fn returns() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Increments of a few units, and collections that meet them.
+fn increments() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => prop::sample::select(vec![1, 1, 2, 5, 70, 300]).prop_map(Step),
+        2 => Just(BeginMajor),
+        1 => Just(CollectMinor),
+    ]
+}
+
 /// Operations of one kind and changes, some of them several to a scope.
 fn programs(what: impl Strategy<Value = Operation> + 'static, longest: usize) -> impl Strategy<Value = Vec<Operation>> {
     let scopes = prop::sample::select(vec![Enter, Exit]);
@@ -308,5 +461,15 @@ proptest! {
     fn model_check_3_what_was_given_out_is_not_freed_while_its_root_lives(program in programs(returns(), 150)) {
         check(&program, Setup::ZEAL)?;
         check(&program, Setup { zeal: true, ..Setup::TIGHT })?;
+    }
+
+    // Rules 2, 4, 6, 8 and 27 to 30: what is upgraded, looked up, moved or handed back between any two increments.
+    #[test]
+    fn model_check_3_what_was_given_out_between_increments_is_not_freed_while_its_root_lives(
+        program in programs(prop_oneof![returns(), increments(), increments(), observations()], 200),
+    ) {
+        check(&program, INCREMENTS)?;
+        check(&program, Setup { zeal: true, ..INCREMENTS })?;
+        check(&program, Setup { increment_step: Some(0), ..Setup::TIGHT })?;
     }
 }

@@ -10,8 +10,10 @@ use crate::config::{AutoDrain, Config};
 use crate::cycle::collector;
 use crate::cycle::core::Core;
 use crate::cycle::failures::{self, ErrorHook, Failure, Step};
+use crate::cycle::major::{self, Stage};
 use crate::cycle::sweep;
 use crate::cycle::verify::{self, VerifyError, VerifyReport};
+use crate::cycle::work::{StepBudget, Work};
 use crate::edges::callback::{Call, Callback, WithClosure, WithFunction};
 use crate::edges::finalizers::Taken;
 use crate::edges::roots::{HeapId, TurnGuard};
@@ -30,7 +32,10 @@ use crate::object::descriptor::ObjectRef;
 use crate::object::edges::AnyEdge;
 use crate::object::gc::Gc;
 use crate::object::trace::{Object, Trace};
-use crate::stats::{Cause, Stats};
+use crate::stats::{Cause, Phase, Stats};
+
+/// Work units of an increment in zeal.
+const ZEAL_UNITS: usize = 100;
 
 /// A garbage-collected heap.
 ///
@@ -136,12 +141,16 @@ impl Heap {
     #[cold]
     fn safepoint(&mut self) {
         let core = self.core();
-        if core.config.zeal {
+        if core.config.zeal && core.stage != Stage::Idle {
+            self.advance(&mut Work::units(ZEAL_UNITS));
+        } else if core.config.zeal && core.wants_minor() {
+            self.collect_minor_because(Cause::Zeal);
+        } else if core.config.zeal {
             self.collect_because(Cause::Zeal, false);
-        } else if core.config.automatic && core.pacing.is_due() {
-            self.collect_because(Cause::Goal, false);
-        } else if core.config.automatic && core.pacing.wants_collection() {
-            self.collect_minor_because(Cause::Step);
+        } else if core.refused {
+            self.collect_because(Cause::Exhausted, true);
+        } else if core.config.automatic {
+            self.pay_debt();
         }
         let core = self.core();
         let waiting = core.finalizers.queued_callbacks();
@@ -151,13 +160,88 @@ impl Heap {
         }
     }
 
+    /// Collects, if that is due, or does an increment of it.
+    fn pay_debt(&mut self) {
+        let core = self.core();
+        if core.stage == Stage::Idle && core.wants_major() {
+            if core.config.increment_step.is_none() {
+                return self.collect_because(Cause::Goal, false);
+            }
+            major::begin(core, Cause::Goal);
+        }
+        if core.pacing.is_due() {
+            let mut work = major::due_work(core);
+            self.advance(&mut work);
+        } else if core.wants_minor() && !core.stage.is_marking() {
+            self.collect_minor_because(Cause::Step);
+        }
+    }
+
+    fn advance(&mut self, work: &mut Work) {
+        let verdict = major::advance(self.core(), work);
+        self.after_collection(verdict);
+    }
+
+    /// Where the heap is between two major collections.
+    pub fn phase(&self) -> Phase {
+        self.mutator.core_ref().stage.phase()
+    }
+
+    /// Begins a major collection that is done in increments, unless one is under way.
+    ///
+    /// The increments are done by [`step`](Self::step), and when scopes end if
+    /// [`Config::increment_step`](crate::Config::increment_step) says so. [`collect`](Self::collect) does not wait for them:
+    /// it collects everything at once.
+    ///
+    /// ```
+    /// use lacuna::{Heap, Phase, StepBudget};
+    ///
+    /// let mut heap = Heap::new();
+    /// let weak = {
+    ///     let object = heap.alloc(1);
+    ///     heap.downgrade(&object)
+    /// };
+    /// heap.begin_major();
+    /// assert_eq!(heap.phase(), Phase::Marking);
+    /// while heap.step(StepBudget::units(1000)) != Phase::Idle {
+    ///     // a frame of a game
+    /// }
+    /// assert!(heap.is_dead(weak));
+    /// ```
+    pub fn begin_major(&mut self) {
+        let core = self.core();
+        if core.stage == Stage::Idle {
+            major::begin(core, Cause::Explicit);
+        }
+    }
+
+    /// Goes on with the major collection that is under way, as far as the budget goes; begins one if one is due. Returns
+    /// where the heap is then.
+    ///
+    /// For programs that have time now and want to be undisturbed later: between two frames, or while they wait. What
+    /// `Drop` and callbacks do is not counted.
+    ///
+    /// # Panics
+    ///
+    /// If a hand-written `Trace` panics. The collection is given up then, and nothing of it is felt.
+    pub fn step(&mut self, budget: StepBudget) -> Phase {
+        let core = self.core();
+        if core.stage == Stage::Idle && core.wants_major() {
+            major::begin(core, Cause::Goal);
+        }
+        if self.core().stage != Stage::Idle {
+            self.advance(&mut Work::of(budget));
+        }
+        self.phase()
+    }
+
     /// Frees what has died of the objects made since the last collection, and looks at no other objects but those that
     /// were written since: the others count as alive, and what is unreachable among them waits for the next
     /// [`collect`](Self::collect).
     ///
     /// Takes time in proportion to the live objects among the new ones, the roots made and the objects written since. If
     /// [`Config::minor_step`] is `None`, or automatic minor collections were found not to pay for now, everything is
-    /// collected.
+    /// collected. While a major collection is marking, that is finished instead.
     ///
     /// # Panics
     ///
@@ -168,10 +252,13 @@ impl Heap {
 
     fn collect_minor_because(&mut self, cause: Cause) {
         let core = self.core();
-        if !core.armed || core.major_only {
+        let verdict = if core.stage.is_marking() {
+            major::finish_marking(core)
+        } else if core.armed && !core.major_only {
+            collector::collect_minor(core, cause)
+        } else {
             return self.collect_because(cause, false);
-        }
-        let verdict = collector::collect_minor(core, cause);
+        };
         self.after_collection(verdict);
     }
 
@@ -1047,6 +1134,9 @@ impl Heap {
             return;
         }
         core.closed = true;
+        // What is marked and queued, and what is dirty, is forgotten before it is dropped.
+        major::abandon(core);
+        core.stage = Stage::Idle;
         core.retire_cursors();
         let mut from = 0;
         loop {
@@ -1120,7 +1210,7 @@ impl Heap {
     ///
     /// Says what is wrong. In a program without `unsafe` code of its own, that is a bug in lacuna.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
-        verify::verify(self.mutator.core_ref(), None)
+        verify::verify(self.mutator.core_ref())
     }
 }
 
@@ -1175,5 +1265,76 @@ impl fmt::Debug for Heap {
 impl Drop for Heap {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::handle::cell::GcCell;
+
+    type Link = GcCell<Option<Gc<'static, u64>>>;
+
+    /// Breaks `[INV-CYCLE-2]`: forgets that marked objects were written, which lead to a new one.
+    fn forget_writes(heap: &mut Heap, objects: &Root<Link>, array: &Root<[Link]>, in_array: bool) {
+        heap.enter(|cx| {
+            let new = Some(cx.alloc(7_u64));
+            match in_array {
+                true => array.get(cx).set(cx, |array| &array[2999], new),
+                false => objects.get(cx).set(cx, |link| link, new),
+            }
+        });
+        heap.verify().unwrap();
+        heap.core().forget_remembered();
+    }
+
+    #[test]
+    fn a_write_that_is_not_remembered_is_found_by_verifying() {
+        for in_array in [false, true] {
+            for marking in [false, true] {
+                let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+                let object: Root<Link> = heap.alloc(GcCell::new(None));
+                let array: Root<[Link]> = heap.alloc_slice((0..3000).map(|_| GcCell::new(None)));
+                heap.collect();
+                if marking {
+                    heap.begin_major();
+                    while heap.core().cycle.objects_traced < 2 {
+                        heap.step(StepBudget::units(1));
+                    }
+                    while !heap.core().marker.is_empty() {
+                        heap.step(StepBudget::units(1));
+                    }
+                    assert_eq!(heap.phase(), Phase::Marking);
+                }
+                forget_writes(&mut heap, &object, &array, in_array);
+                let error = format!("{}", heap.verify().unwrap_err());
+                assert!(error.contains("is not dirty"), "{error}");
+                // What was to be found by the next collection is found by one that does not rely on writes.
+                heap.collect();
+                heap.verify().unwrap();
+                assert_eq!(heap.stats().live_objects, 3);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_queued_or_dirty_may_lead_to_one_that_is_not_marked() {
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let object: Root<Link> = heap.alloc(GcCell::new(None));
+        heap.enter(|cx| object.get(cx).set(cx, |link| link, Some(cx.alloc(1))));
+        heap.begin_major();
+        while heap.core().marker.is_empty() {
+            heap.verify().unwrap();
+            heap.step(StepBudget::units(1));
+        }
+        heap.verify().unwrap();
+        let queued = heap.core().marker.pop().unwrap();
+        heap.verify().unwrap_err();
+        heap.core().marker.requeue(queued);
+        while heap.step(StepBudget::units(1)) != Phase::Idle {
+            heap.verify().unwrap();
+        }
     }
 }

@@ -27,6 +27,7 @@
 //!
 //! - `std` (default): panics of callbacks and `Drop` are isolated, times are measured, `std` collections can be fields.
 //! - `derive` (default): `#[derive(Trace)]`.
+//! - `parallel`: several threads can mark (`Config::mark_threads`).
 //! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
 
 #![no_std]
@@ -50,6 +51,7 @@ mod stats;
 pub use config::{AutoDrain, Config, MarkOrder};
 pub use cycle::failures::{Failure, FailureKind};
 pub use cycle::verify::{VerifyError, VerifyReport};
+pub use cycle::work::StepBudget;
 pub use edges::finalizers::CallbackId;
 pub use error::{AllocError, Busy, Exhausted, ObserveError, RegisterError, RegisterFailure, WrongHeap};
 pub use export::retaining::{Retained, RetainingPath, SelfRetention};
@@ -69,7 +71,7 @@ pub use object::gc::Gc;
 pub use object::sequence::WithTail;
 pub use object::trace::{Object, Trace, Visitor};
 pub use object::trace_std::Opaque;
-pub use stats::{Cause, CycleStats, Stats};
+pub use stats::{Cause, CycleStats, Phase, Stats};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

@@ -35,6 +35,9 @@ pub struct Stats {
     pub external_bytes: usize,
     /// The size at which the next automatic collection is due.
     pub goal_bytes: usize,
+    /// Whether the next scope that ends, or allocation by handle, collects everything: the size has reached the goal, a scope
+    /// found no memory, or minor collections have left much more memory unused than there is in use.
+    pub major_due: bool,
     /// Roots that exist.
     pub roots: usize,
     /// Objects that are observed by weak references, cleanups, guardians or notifications, own notifications, or are keys
@@ -79,6 +82,8 @@ pub struct CycleStats {
     pub cause: Cause,
     /// Whether it was a minor one, which takes all objects for alive that a collection has seen before.
     pub minor: bool,
+    /// The increments in which it was done so far; 0 for one that was done at once.
+    pub increments: u64,
     /// Observed objects, whatever observed them, that were found unreachable.
     pub short_cleared: usize,
     /// Those of them that died for good.
@@ -117,6 +122,19 @@ pub struct CycleStats {
     pub weak_time: Option<Duration>,
     /// How long sweeping took, likewise. What is swept lazily is not counted.
     pub sweep_time: Option<Duration>,
+}
+
+/// Where a heap is between two major collections.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// No major collection is under way.
+    #[default]
+    Idle,
+    /// Live objects are being marked, in increments.
+    Marking,
+    /// What is dead has been decided. Its memory is being made available.
+    Sweeping,
 }
 
 /// Why a collection was started.

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::rc::Rc;
 
 use lacuna::{
-    AutoDrain, Budget, Config, Ephemerons, Exhausted, Gc, GcCell, Heap, Opaque, RegisterFailure, Root, Trace, Weak,
-    WeakLong,
+    AutoDrain, Budget, Config, Ephemerons, Exhausted, Gc, GcCell, Heap, Opaque, Phase, RegisterFailure, Root,
+    StepBudget, Trace, Weak, WeakLong,
 };
 
 thread_local! {
@@ -400,6 +400,72 @@ fn a_collection_without_any_memory_is_complete_all_the_same() {
 }
 
 #[test]
+fn a_collection_in_increments_without_any_memory_is_complete_all_the_same() {
+    at_each_request("a_collection_in_increments_without_any_memory_is_complete_all_the_same", |granted, for_ever| {
+        let mut populated = Populated::new();
+        let before = populated.heap.stats().collections;
+        let refused = refusing(granted, for_ever, || {
+            populated.heap.begin_major();
+            while populated.heap.step(StepBudget::units(10_000)) != Phase::Idle {}
+        });
+        assert_eq!(populated.heap.stats().collections, before + 1, "the reserve is enough to mark with");
+        // What is left of the dead is dropped by the next collection.
+        populated.check_collected();
+        refused
+    });
+}
+
+#[test]
+fn a_write_that_cannot_be_remembered_while_a_collection_marks_loses_nothing() {
+    at_each_request("a_write_that_cannot_be_remembered_while_a_collection_marks_loses_nothing", |granted, for_ever| {
+        const NODES: usize = 200;
+        const ROW_OF_CELLS: usize = 20 * NODES;
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        heap.collect();
+        let roots: Vec<Root<Node<'static>>> =
+            heap.enter(|cx| (0..NODES).map(|id| cx.alloc(Node { id, next: GcCell::new(None) }).root(cx)).collect());
+        heap.begin_major();
+        // Large, so that its parts are remembered.
+        let row: Root<[GcCell<Option<Gc<'static, Node<'static>>>>]> =
+            heap.enter(|cx| cx.alloc_slice((0..ROW_OF_CELLS).map(|_| GcCell::new(None::<Gc<'_, Node<'_>>>))).root(cx));
+        let mut refused = 0;
+        while heap.phase() == Phase::Marking {
+            refused += heap.enter(|cx| {
+                refusing(granted, for_ever, || {
+                    for (id, root) in roots.iter().enumerate() {
+                        if let Ok(new) = cx.try_alloc(Node { id: NODES + id, next: GcCell::new(None) }) {
+                            let field = ROW_OF_CELLS / NODES * id;
+                            match id % 2 {
+                                0 => root.get(cx).set(cx, |node| &node.next, Some(new)),
+                                _ => row.get(cx).set(cx, |row| &row[field], Some(new)),
+                            }
+                        }
+                    }
+                })
+            });
+            heap.verify().unwrap();
+            heap.step(StepBudget::units(30));
+        }
+        heap.verify().unwrap();
+        while heap.step(StepBudget::units(1000)) != Phase::Idle {}
+        for _ in 0..2 {
+            for (id, root) in roots.iter().enumerate() {
+                assert!(heap.with(root, |node| node.next.get().is_none_or(|next| next.id == NODES + id)));
+            }
+            heap.with(&row, |row| {
+                for (field, cell) in row.iter().enumerate() {
+                    let id = field / (ROW_OF_CELLS / NODES);
+                    assert!(cell.get().is_none_or(|node| node.id == NODES + id));
+                }
+            });
+            heap.collect();
+            heap.verify().unwrap();
+        }
+        refused
+    });
+}
+
+#[test]
 fn a_first_collection_happens_or_does_not_and_nothing_in_between() {
     at_each_request("a_first_collection_happens_or_does_not_and_nothing_in_between", |granted, for_ever| {
         let mut heap = Heap::new();
@@ -574,6 +640,45 @@ fn what_cannot_fail_panics_without_harm() {
         heap.collect();
         assert_eq!(heap.get(&kept), "kept");
         assert_eq!(heap.stats().live_objects, 1);
+        refused
+    });
+}
+
+#[test]
+fn rule_28_a_write_that_cannot_be_remembered_has_the_next_collection_look_at_everything() {
+    let test = "rule_28_a_write_that_cannot_be_remembered_has_the_next_collection_look_at_everything";
+    at_each_request(test, |granted, for_ever| {
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let old: Root<[Gc<'static, Node<'static>>]> = heap.enter(|cx| {
+            let node = |id| cx.alloc(Node { id, next: GcCell::new(None) });
+            cx.alloc_slice((0..300).map(node)).root(cx)
+        });
+        heap.collect();
+        let weak: Vec<Weak<Node<'static>>> = heap.enter(|cx| {
+            let new: Vec<_> = (0..300).map(|id| cx.alloc(Node { id, next: GcCell::new(None) })).collect();
+            let weak = new.iter().map(|new| new.downgrade(cx)).collect();
+            REFUSED.set(0);
+            FOR_EVER.set(for_ever);
+            GRANTED.set(Some(granted));
+            for (old, new) in cx.get(&old).iter().zip(new) {
+                old.set(cx, |old| &old.next, Some(new));
+            }
+            weak
+        });
+        GRANTED.set(None);
+        let refused = REFUSED.get();
+        // The collection has no memory, either.
+        refusing(0, true, || heap.collect_minor());
+        assert_eq!(heap.stats().last.minor, refused == 0);
+        heap.verify().unwrap();
+        heap.collect_minor();
+        assert!(heap.stats().last.minor);
+        heap.enter(|cx| {
+            for (old, (id, &weak)) in cx.get(&old).iter().zip(weak.iter().enumerate()) {
+                assert_eq!(old.next.get().map(|next| next.id), Some(id));
+                assert!(!cx.is_dead(weak));
+            }
+        });
         refused
     });
 }

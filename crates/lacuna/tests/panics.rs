@@ -185,6 +185,77 @@ fn a_trace_that_panics_abandons_the_collection_and_the_next_one_makes_up_for_it(
 }
 
 #[test]
+fn a_trace_that_panics_in_a_minor_collection_has_the_next_one_look_at_everything() {
+    #[derive(Trace)]
+    struct Owner<'gc> {
+        mine: GcCell<Option<Gc<'gc, Mine<'gc>>>>,
+        dead: Opaque<Option<Dropped>>,
+    }
+    for lit_in in 0..3 {
+        let fuse = Rc::new(Cell::new(false));
+        let (drops, mines) = (Count::default(), Count::default());
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let owners: Vec<Root<Owner<'static>>> = heap.enter(|cx| {
+            let owner = || cx.alloc(Owner { mine: GcCell::new(None), dead: Opaque(None) }).root(cx);
+            (0..500).map(|_| owner()).collect()
+        });
+        heap.collect();
+        for round in 0..3 {
+            let weak: Vec<_> = heap.enter(|cx| {
+                owners
+                    .iter()
+                    .map(|owner| {
+                        let mine = Mine { fuse: Rc::clone(&fuse), next: None, drops: mines.clone() };
+                        let mine =
+                            cx.alloc(Mine { next: Some(cx.alloc(mine)), fuse: Rc::clone(&fuse), drops: mines.clone() });
+                        cx.get(owner).set(cx, |owner| &owner.mine, Some(mine));
+                        // Garbage of the same type, new and with something to be dropped.
+                        cx.alloc(Owner { mine: GcCell::new(Some(mine)), dead: Opaque(Some(Dropped(drops.clone()))) });
+                        mine.downgrade(cx)
+                    })
+                    .collect()
+            });
+            if round == lit_in {
+                fuse.set(true);
+                for _ in 0..2 {
+                    assert!(panics(|| heap.collect_minor()));
+                    // Nothing that was there before is handed out again, and what is written now counts, too.
+                    heap.enter(|cx| {
+                        for owner in &owners {
+                            let mine = cx.get(owner).mine.get().unwrap();
+                            let copy = Mine { fuse: Rc::clone(&fuse), next: Some(mine), drops: mines.clone() };
+                            cx.get(owner).set(cx, |owner| &owner.mine, Some(cx.alloc(copy)));
+                        }
+                    });
+                }
+                fuse.set(false);
+            }
+            heap.collect_minor();
+            assert_eq!(heap.stats().last.minor, round != lit_in, "marking that was abandoned is made up for");
+            heap.verify().unwrap();
+            heap.collect_minor();
+            assert!(heap.stats().last.minor);
+            assert!(weak.iter().all(|&weak| !heap.is_dead(weak)));
+            heap.enter(|cx| {
+                for owner in &owners {
+                    let mut length = 0;
+                    let mut at = cx.get(owner).mine.get();
+                    while let Some(mine) = at {
+                        (length, at) = (length + 1, mine.next);
+                    }
+                    assert_eq!(length, if round == lit_in { 4 } else { 2 });
+                }
+            });
+        }
+        heap.collect();
+        assert_eq!(drops.get(), 1500);
+        drop(owners);
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, 0);
+    }
+}
+
+#[test]
 fn a_trace_that_panics_while_guardians_are_looked_after_loses_none() {
     let fuse = Rc::new(Cell::new(false));
     let mut heap = Heap::new();

@@ -1,22 +1,27 @@
 //! A collection from beginning to end.
 //!
 //! Mark bits stay from one collection to the next: what is marked was reached by a collection before and is *old*, what is
-//! not is new. A *major* collection clears the marks and decides over everything. A *minor* one leaves them, so that old
+//! not is new. A *major* collection clears the marks and decides over everything; see [`major`]. A *minor* one leaves them, so that old
 //! objects count as alive, and marks what roots made since and dirty objects lead to (Demers et al., "Combining
 //! generational and conservative garbage collection", 1990).
 //!
-//! `[INV-CYCLE-2]` Between collections, while the heap is armed, an old object that leads to a new one is dirty, or a root
-//! page is recent that a root of it lies in. A collection ends with no marked object leading to an unmarked one; new
-//! objects are unmarked; a write to a marked object makes it dirty first.
+//! `[INV-CYCLE-2]` While the heap is armed, a marked object that leads to an unmarked one is dirty, and a root that leads to
+//! an unmarked one lies in a recent page. A collection ends with no marked object leading to an unmarked one; new objects
+//! are unmarked; a write to a marked object makes it dirty first.
 
 use super::core::Core;
+use super::major;
 use super::mark::{self, MarkWork};
 use super::verify::{self, VerifyError};
+use super::work::Work;
 use super::{ephemerons, sweep, weak_pass};
-use crate::memory::block::Block;
+use crate::memory::chunk::SEGMENT;
 use crate::stats::{Cause, CycleStats};
 
-/// Collects the whole heap. `at_once`: also drops everything dead now, and gives empty chunks back.
+/// Bytes that looking at an ephemeron counts for: about those of an entry.
+const EPHEMERON: usize = 32;
+
+/// Collects the whole heap, without interruption. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
 /// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the
 /// panic passes through after the heap was put into a state in which everything counts as alive, until the next
@@ -27,36 +32,29 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     if core.closed || core.marker.reserve().is_err() {
         return Ok(());
     }
-    let mut stats = CycleStats { cause, ..CycleStats::default() };
+    if core.stage.is_marking() {
+        // What was marked may have died since.
+        major::abandon(core);
+    }
     let mut clock = Clock::start(core.config.measure_times);
-
-    core.retire_cursors();
+    let whole = &mut Work::unlimited();
+    sweep::count_some(core, 0, whole);
     sweep::finish(core, false);
     core.forget_remembered();
-    let work = decide(Marking::of_everything(core), mark::mark_roots, &mut stats, &mut clock);
-    core.major_only = false;
-    // Before the sweep: what it drops may drop and make roots.
-    let verdict = if core.config.zeal { verify::verify(core, Some(sweep::marked(core))).map(drop) } else { Ok(()) };
-    stats.weak_time = clock.lap();
-    ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
-    let (live_objects, live_bytes) = sweep::census(core);
+    core.cycle = CycleStats { cause, ..CycleStats::default() };
+    let verdict = major::mark_at_once(core, &mut clock);
+    sweep::count_some(core, 0, whole);
+    major::counted(core);
     if at_once {
         sweep::finish(core, true);
     }
-    core.pacing.collected(&core.config, live_bytes);
-    core.arm();
+    core.stage = major::Stage::Idle;
     core.pool.release_empty(if at_once { core.config.keep_empty } else { core.pacing.goal });
     if at_once {
         core.release_tables();
     }
-    core.apply_limit();
-    stats.sweep_time = clock.lap();
-
-    (stats.objects_traced, stats.objects_prefetched) = (work.traced, work.prefetched);
-    core.count_callbacks(&mut stats);
-    core.stats.collections += 1;
-    (core.stats.live_objects, core.stats.live_bytes) = (live_objects, live_bytes);
-    core.stats.last = stats;
+    clock.lap_into(&mut core.cycle.sweep_time);
+    core.stats.last = core.cycle;
     verdict
 }
 
@@ -71,20 +69,29 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut stats = CycleStats { cause, minor: true, ..CycleStats::default() };
     let mut clock = Clock::start(core.config.measure_times);
 
+    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum::<usize>() + core.segments.len() * SEGMENT;
+    if cause == Cause::Step && !core.pacing.pays(looked_at) {
+        // Even if all that is new were dead.
+        core.pacing.learn(0, looked_at);
+        if !core.pacing.wants_minors() {
+            core.disarm();
+        }
+        return Ok(());
+    }
     core.retire_cursors();
-    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum();
-    let work = decide(Marking::of_recent(core), mark::mark_recent, &mut stats, &mut clock);
-    let verdict = if core.config.zeal { verify::verify_minor(core) } else { Ok(()) };
-    stats.weak_time = clock.lap();
+    core.weak.decide_over_recent(true);
+    let work = decide(core, mark::mark_recent, &mut stats, &mut clock);
+    let verdict = if core.config.zeal { verify::verify_marks(core, None) } else { Ok(()) };
+    clock.lap_into(&mut stats.weak_time);
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
-    let (objects, bytes) = sweep::minor_census(core);
+    let (objects, bytes) = sweep::count_recent(core);
     if cause == Cause::Step {
-        core.pacing.learn(bytes, looked_at);
+        core.pacing.learn(bytes, looked_at + stats.ephemerons_examined * EPHEMERON);
         core.arm();
     }
     core.pacing.minor_collected(bytes);
     core.apply_limit();
-    stats.sweep_time = clock.lap();
+    clock.lap_into(&mut stats.sweep_time);
 
     (stats.objects_traced, stats.objects_prefetched) = (work.traced, work.prefetched);
     core.count_callbacks(&mut stats);
@@ -97,103 +104,47 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
 }
 
 /// Marks from where `start` begins, and decides over what was not reached.
-fn decide(marking: Marking<'_>, start: fn(&mut Core), stats: &mut CycleStats, clock: &mut Clock) -> MarkWork {
-    start(marking.core);
-    let mut work = mark::drain(marking.core);
-    stats.mark_time = clock.lap();
-    // From here to the end of the pass nothing but the pass looks at the heap.
-    let cycle = marking.core.stats.collections as u32;
-    work += weak_pass::run(marking.core, cycle, stats);
-    marking.finish();
-    work
-}
-
-impl core::ops::AddAssign for MarkWork {
-    fn add_assign(&mut self, other: Self) {
-        self.traced += other.traced;
-        self.prefetched += other.prefetched;
-    }
-}
-
-/// The time in which the marks say less than the truth.
-///
-/// `[INV-CYCLE-1]` When it begins marks are clear, or only old objects are marked; when it is finished they are
-/// complete. If it is dropped before, by a panic, everything is marked.
-struct Marking<'a> {
-    core: &'a mut Core,
-}
-
-impl<'a> Marking<'a> {
-    fn of_everything(core: &'a mut Core) -> Self {
-        core.weak.decide_over_recent(false);
-        for chunk in core.pool.chunks() {
-            chunk.clear_marks();
-        }
-        Self { core }
-    }
-
-    fn of_recent(core: &'a mut Core) -> Self {
-        core.weak.decide_over_recent(true);
-        Self { core }
-    }
-
-    fn finish(self) {
-        self.core.roots.forget_recent();
-        self.core.marker.clear();
-        core::mem::forget(self);
-    }
-}
-
-impl Drop for Marking<'_> {
-    fn drop(&mut self) {
-        ephemerons::abandon(self.core);
-        self.core.forget_remembered();
-        self.core.major_only = true;
-        let Core { spaces, larges, marker, .. } = &mut *self.core;
-        marker.clear();
-        for space in spaces {
-            for block in &space.blocks {
-                // Cells that hold nothing are marked, too. Nobody visits them: the next collection clears the marks,
-                // and until then only cells that are not marked are handed out or dropped.
-                block.marks().iter().zip(&space.starts.granules).for_each(|(marks, &cells)| marks.set(cells));
-                block.info().live.set(block.capacity() as u32);
-            }
-            space.exhaust();
-        }
-        for block in larges {
-            crate::memory::chunk::mark(Block::base(*block));
-        }
-    }
+pub(crate) fn decide(core: &mut Core, start: fn(&mut Core), stats: &mut CycleStats, clock: &mut Clock) -> MarkWork {
+    major::while_marking(core, |core| {
+        start(core);
+        let mut work = mark::drain_with_threads(core);
+        clock.lap_into(&mut stats.mark_time);
+        // From here to the end of the pass nothing but the pass looks at the heap.
+        let cycle = core.stats.collections as u32;
+        work += weak_pass::run(core, cycle, stats);
+        core.roots.forget_recent();
+        core.marker.clear();
+        work
+    })
 }
 
 /// Reads the time, if it was asked to.
-struct Clock {
+pub(crate) struct Clock {
     #[cfg(feature = "std")]
     last: Option<std::time::Instant>,
 }
 
 impl Clock {
     #[cfg(feature = "std")]
-    fn start(measure: bool) -> Self {
+    pub(crate) fn start(measure: bool) -> Self {
         Self { last: measure.then(std::time::Instant::now) }
     }
 
-    /// The time since the last lap.
+    /// Adds the time since the last lap.
     #[cfg(feature = "std")]
-    fn lap(&mut self) -> Option<core::time::Duration> {
-        let last = self.last?;
-        let now = std::time::Instant::now();
-        self.last = Some(now);
-        Some(now - last)
+    pub(crate) fn lap_into(&mut self, total: &mut Option<core::time::Duration>) {
+        if let Some(last) = self.last {
+            let now = std::time::Instant::now();
+            self.last = Some(now);
+            *total = Some(total.unwrap_or_default() + (now - last));
+        }
     }
 
     #[cfg(not(feature = "std"))]
-    fn start(_: bool) -> Self {
+    pub(crate) fn start(_: bool) -> Self {
         Self {}
     }
 
     #[cfg(not(feature = "std"))]
-    fn lap(&mut self) -> Option<core::time::Duration> {
-        None
-    }
+    pub(crate) fn lap_into(&mut self, _: &mut Option<core::time::Duration>) {}
 }

@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 use hashbrown::HashMap;
 
 use super::failures::{Failure, Failures, Step};
+use super::major::Stage;
 use super::pacing::Pacing;
 use crate::config::Config;
 use crate::edges::finalizers::{Class, Finalizers, Taken};
@@ -15,8 +16,9 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{is_dirty, is_marked, make_clean, make_dirty};
+use crate::memory::chunk::{is_marked_and_clean, make_clean, make_dirty, make_segment_clean, make_segment_dirty};
 use crate::memory::cursor::{Cursor, CursorTable};
+use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
 use crate::memory::shrink::shrink;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
@@ -39,18 +41,26 @@ pub(crate) struct Core {
     pub(crate) spaces: Vec<Space>,
     /// The space of each type and size class.
     by_type: HashMap<(TypeId, usize), u32>,
-    /// Blocks that each begin a run with one large object.
-    pub(crate) larges: Vec<Block>,
+    pub(crate) larges: Larges,
     pub(crate) finalizers: Finalizers,
     pub(crate) marker: Marker,
     /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
-    /// The dirty objects, all of them marked. They are dirty until a collection has seen them.
+    /// For each dirty pair of granules an object that starts there, and was marked when it was written.
     pub(crate) remembered: Vec<ObjectRef>,
-    /// The next collection has to be a major one: a dirty object could not be remembered, or marking was abandoned.
+    /// The dirty segments of large objects, each by the object and the offset of a byte in it.
+    pub(crate) segments: Vec<(ObjectRef, usize)>,
+    /// The next collection has to be a major one: one is under way and is marking, or was abandoned, or a dirty object
+    /// could not be remembered.
     pub(crate) major_only: bool,
-    /// Large objects at the start of `larges` that a collection has seen.
-    pub(crate) old_larges: usize,
+    /// Where the heap is between two major collections.
+    pub(crate) stage: Stage,
+    /// Work units of marking that it has done.
+    pub(crate) marked_units: usize,
+    /// What the major collection has done that is under way, or else the last one.
+    pub(crate) cycle: CycleStats,
+    /// There was no memory for an object since the last major collection.
+    pub(crate) refused: bool,
     pub(crate) failures: Failures,
     pub(crate) config: Config,
     pub(crate) stats: Stats,
@@ -75,13 +85,17 @@ impl Core {
             pacing: Pacing::new(&config),
             spaces: Vec::new(),
             by_type: HashMap::new(),
-            larges: Vec::new(),
+            larges: Larges::default(),
             finalizers: Finalizers::default(),
             marker: Marker::default(),
             armed: config.minor_step.is_some(),
             remembered: Vec::new(),
+            segments: Vec::new(),
             major_only: false,
-            old_larges: 0,
+            stage: Stage::Idle,
+            marked_units: 0,
+            cycle: CycleStats::default(),
+            refused: false,
             failures: Failures::default(),
             config,
             stats: Stats::default(),
@@ -90,6 +104,9 @@ impl Core {
             pool: Pool::default(),
         };
         core.apply_limit();
+        if !config.huge_pages {
+            core.pool.use_small_pages();
+        }
         core
     }
 
@@ -120,19 +137,30 @@ impl Core {
                 return Err(Refused::Exhausted(Exhausted::Closed));
             }
             if wanted.cell_size > LARGEST_CELL {
-                return self.take_large(wanted).map_err(Refused::Exhausted);
+                let large = self.take_large(wanted);
+                return large.map_err(|reason| self.refuse(reason));
             }
-            self.place_cursor(place, wanted).map_err(Refused::Exhausted)?;
+            if let Err(reason) = self.place_cursor(place, wanted) {
+                return Err(self.refuse(reason));
+            }
         }
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
-            match self.spaces[space as usize].refill(cursor, &mut self.pool).map_err(Refused::Exhausted)? {
+            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
+            match refill.map_err(|reason| self.refuse(reason))? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
                 Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
             }
         }
-        Ok(cursor.take().expect("the cursor was refilled"))
+        Ok(self.cursors.at(place).take().expect("the cursor was refilled"))
+    }
+
+    /// Has everything collected when the scope is over, in which there is no memory for an object.
+    #[cold]
+    fn refuse(&mut self, reason: Exhausted) -> Refused {
+        self.refused = true;
+        Refused::Exhausted(reason)
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -160,15 +188,16 @@ impl Core {
     /// The space of a type and size class, made if there is none.
     fn space(&mut self, wanted: Wanted) -> Result<u32, Exhausted> {
         let Wanted { descriptor, class, cell_size } = wanted;
-        let kind = ((descriptor.type_id)(), class);
-        if let Some(&space) = self.by_type.get(&kind) {
+        let named = ((descriptor.type_id)(), class);
+        if let Some(&space) = self.by_type.get(&named) {
             return Ok(space);
         }
         self.spaces.try_reserve(1).map_err(|_| Exhausted::System)?;
         self.by_type.try_reserve(1).map_err(|_| Exhausted::System)?;
         let space = self.spaces.len() as u32;
-        self.spaces.push(Space::new(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops));
-        self.by_type.insert(kind, space);
+        let kind = core::ptr::from_ref(descriptor).cast();
+        self.spaces.push(Space::new(kind, cell_size, descriptor.drops, self.config.zeal));
+        self.by_type.insert(named, space);
         Ok(space)
     }
 
@@ -176,7 +205,7 @@ impl Core {
     #[cold]
     fn take_large(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Exhausted> {
         let Wanted { descriptor, cell_size, .. } = wanted;
-        self.larges.try_reserve(1).map_err(|_| Exhausted::System)?;
+        self.larges.reserve()?;
         let block = self.pool.take_run(cell_size)?;
         block.begin_run(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops);
         self.larges.push(block);
@@ -184,23 +213,50 @@ impl Core {
         Ok(block.base())
     }
 
-    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked.
+    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked. Of a large
+    /// object, the segment that the byte at the offset lies in.
     #[inline(always)]
-    pub(crate) fn remember(&mut self, cell: NonNull<u8>) {
-        if self.armed && is_marked(cell) && !is_dirty(cell) {
-            self.make_dirty(cell);
+    pub(crate) fn remember(&mut self, cell: NonNull<u8>, offset: usize) {
+        if self.armed && is_marked_and_clean(cell) {
+            self.make_dirty(cell, offset);
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn make_dirty(&mut self, cell: NonNull<u8>) {
-        if self.remembered.try_reserve(1).is_ok() {
+    fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
+        if Block::of(cell).is_run() {
+            // What has no bytes may lie at the end of the object, where another begins.
+            let last = Block::of(cell).info().cell_size.get() - 1;
+            // Objects that are not arrays are looked into as a whole, so one segment stands for all of them.
+            let offset = if suspect(cell).descriptor().has_length() { offset.min(last) } else { 0 };
+            if make_segment_dirty(cell, offset) {
+                self.remember_segment(cell, offset);
+            }
+        } else if self.remembered.try_reserve(1).is_ok() {
             make_dirty(cell);
-            // Its cell is marked, so it lives until a major collection, which forgets what is remembered.
+            // Its cell is marked, so it lives until the next major collection begins, which forgets what is remembered.
             self.remembered.push(suspect(cell));
         } else {
-            self.major_only = true;
+            self.forget_a_write();
+        }
+    }
+
+    /// There is no memory to remember an object with: the next collection visits all marked objects again, or clears the
+    /// marks.
+    #[cold]
+    fn forget_a_write(&mut self) {
+        self.major_only = true;
+        self.marker.overflow();
+    }
+
+    #[cold]
+    fn remember_segment(&mut self, cell: NonNull<u8>, offset: usize) {
+        if self.segments.try_reserve(1).is_ok() {
+            // As above.
+            self.segments.push((suspect(cell), offset));
+        } else {
+            make_segment_clean(cell, offset);
+            self.forget_a_write();
         }
     }
 
@@ -209,13 +265,20 @@ impl Core {
     pub(crate) fn arm(&mut self) {
         self.armed = self.config.minor_step.is_some() && (self.pacing.wants_minors() || !self.config.automatic);
         if !self.armed {
-            self.forget_remembered();
+            self.disarm();
         }
+    }
+
+    /// Remembers no writes from now on, so that no minor collection can run before the next major one.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+        self.forget_remembered();
     }
 
     /// Makes all objects clean.
     pub(crate) fn forget_remembered(&mut self) {
         self.remembered.drain(..).for_each(|object| make_clean(object.cell()));
+        self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
     }
 
     /// Takes the unused cells back from all cursors.
@@ -234,7 +297,19 @@ impl Core {
     /// Whether there is anything to do between scopes.
     #[inline]
     pub(crate) fn wants_safepoint(&self) -> bool {
-        self.pacing.wants_collection() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+        self.wants_minor() || self.wants_major() || self.finalizers.queued_callbacks() > 0 || self.config.zeal
+    }
+
+    /// Whether a major collection is due, or an increment of it.
+    #[inline]
+    pub(crate) fn wants_major(&self) -> bool {
+        self.pacing.is_due() || self.pacing.is_crowded(self.pool.used()) || self.refused
+    }
+
+    /// Whether a minor collection is due, if no major one is.
+    #[inline]
+    pub(crate) fn wants_minor(&self) -> bool {
+        self.pacing.is_minor_due()
     }
 
     /// Whether a cursor has the cell that starts in a granule among the ones it will hand out.
@@ -251,8 +326,9 @@ impl Core {
         for space in &mut self.spaces {
             space.shrink();
         }
-        shrink(&mut self.larges, 0);
+        self.larges.shrink();
         shrink(&mut self.remembered, 0);
+        shrink(&mut self.segments, 0);
     }
 
     /// Has the fast paths of observing fail while a turn is open, and only then.
@@ -309,6 +385,7 @@ impl Core {
             finalizer_bytes: self.finalizers.bytes(),
             external_bytes: self.pacing.external,
             goal_bytes: self.pacing.goal,
+            major_due: self.wants_major(),
             roots: self.roots.roots(),
             weak_slots: self.weak.in_use(),
             armed: self.finalizers.armed(),

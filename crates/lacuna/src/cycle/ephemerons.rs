@@ -33,7 +33,7 @@ pub(crate) fn converge(core: &mut Core, stats: &mut CycleStats) -> MarkWork {
         while let Some(key) = marker.pop_noted() {
             expected = wake(weak, marker, key, expected, &mut tally);
         }
-        if let Some(object) = marker.pop_deferred() {
+        for object in marker.pop_deferred().into_iter().flatten() {
             wake(weak, marker, object, Waiter::NOWHERE, &mut tally);
             if object.descriptor().edges {
                 marker.requeue(object);

@@ -144,7 +144,7 @@ pub(crate) fn catch(kind: FailureKind, label: Option<&'static str>, step: impl F
 
 /// Drops a panic payload. One that panics in turn is forgotten.
 #[cfg(feature = "std")]
-fn discard(payload: Box<dyn core::any::Any + Send>) {
+pub(crate) fn discard(payload: Box<dyn core::any::Any + Send>) {
     if let Err(second) = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| drop(payload))) {
         core::mem::forget(second);
     }

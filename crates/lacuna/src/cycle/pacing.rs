@@ -1,5 +1,7 @@
 //! When a collection is due.
 
+use super::major::Stage;
+use super::work::Work;
 use crate::config::Config;
 
 /// Bytes between two collections at the least: blocks are accounted for as a whole when their cells begin to be handed
@@ -15,6 +17,8 @@ const REUSE: f64 = 0.125;
 struct Minors {
     /// The least interval, as configured; `None` for no minor collections.
     least: Option<usize>,
+    /// How many times longer it may be at the most.
+    stretch: usize,
     /// Bytes of cells after which one is due; more than there are while they are left out.
     step: usize,
     /// Major collections before they are tried again.
@@ -23,13 +27,19 @@ struct Minors {
     doubt: u32,
 }
 
+/// How many times longer than configured the interval between minor collections may be where major ones are done in
+/// increments.
+const LONGEST_STRETCH: usize = 4;
+
 /// Major collections for which minor ones are left out at the most.
 const LARGEST_DOUBT: u32 = 32;
 
 impl Minors {
     fn new(config: &Config) -> Self {
         let step = config.minor_step.unwrap_or(usize::MAX);
-        Self { least: config.minor_step, step, left_out: 0, doubt: 1 }
+        // Where stops are to be short, those of minor collections are, too.
+        let stretch = if config.increment_step.is_some() { LONGEST_STRETCH } else { usize::MAX };
+        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 1 }
     }
 
     /// After a minor collection that did or did not pay, where so many bytes lie between two major ones.
@@ -40,7 +50,7 @@ impl Minors {
             return;
         }
         self.step = self.step.saturating_mul(2);
-        if self.step > room / 4 && least <= room {
+        if self.step > (room / 4).min(least.saturating_mul(self.stretch)) && least <= room {
             self.step = usize::MAX;
             self.left_out = self.doubt;
             self.doubt = (self.doubt * 2).min(LARGEST_DOUBT);
@@ -57,7 +67,7 @@ impl Minors {
 
 /// The heap goal, and what counts towards it.
 pub(crate) struct Pacing {
-    /// Bytes of cells that the last collection left alive.
+    /// Bytes of cells that the last collection left alive, or if that is not known yet, that there were when it ended.
     pub(crate) live: usize,
     /// Bytes of cells that the last major collection left alive.
     at_major: usize,
@@ -65,16 +75,43 @@ pub(crate) struct Pacing {
     pub(crate) allocated: usize,
     /// Bytes outside the heap that its objects hold.
     pub(crate) external: usize,
-    /// The size at which a major collection is due.
+    /// The size at which a major collection is to have ended marking.
     pub(crate) goal: usize,
+    /// The size at which it begins, and while it is under way, at which its next increment is due.
+    due: usize,
+    /// The size at which it has begun.
+    began: usize,
+    /// The size after its last increment.
+    settled: usize,
+    /// Bytes of blocks in use above which a major collection is due. Minor collections give no blocks back, so those of a
+    /// type that is no longer allocated would be held without need. No bound until a minor collection has run, and none
+    /// while a major one is under way.
+    most_used: usize,
+    /// The bound from the next minor collection on.
+    next_most_used: usize,
+    /// Work units that marking what the last major collection left alive is expected to take.
+    expected: usize,
     /// When minor collections are due.
     minors: Minors,
 }
 
 impl Pacing {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut pacing = Self { live: 0, at_major: 0, allocated: 0, external: 0, goal: 0, minors: Minors::new(config) };
-        pacing.collected(config, 0);
+        let mut pacing = Self {
+            live: 0,
+            at_major: 0,
+            allocated: 0,
+            external: 0,
+            goal: 0,
+            due: 0,
+            began: 0,
+            settled: 0,
+            expected: 0,
+            most_used: usize::MAX,
+            next_most_used: usize::MAX,
+            minors: Minors::new(config),
+        };
+        pacing.collected(config, Live::default(), 0);
         pacing
     }
 
@@ -83,45 +120,135 @@ impl Pacing {
         self.live.saturating_add(self.allocated).saturating_add(self.external)
     }
 
-    /// Whether the heap has reached its goal.
+    /// Whether a major collection is due, or an increment of one.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.size() >= self.goal
+        self.size() >= self.due
     }
 
-    /// Whether a collection of either kind is due.
+    /// A major collection begins that is done in increments.
+    pub(crate) fn began(&mut self) {
+        self.began = self.size();
+        self.settled = self.began;
+        self.due = self.began;
+        self.most_used = usize::MAX;
+        self.next_most_used = usize::MAX;
+    }
+
+    /// An increment of a major collection was done; it may have been the last.
+    pub(crate) fn increment_done(&mut self, config: &Config, stage: Stage) {
+        self.settled = self.size();
+        if stage == Stage::Idle {
+            self.due = self.start(config);
+        } else {
+            let step = config.increment_step.unwrap_or(LEAST_STEP).max(1);
+            self.due = self.settled.saturating_add(step).min(self.goal.max(self.settled + 1));
+        }
+    }
+
+    /// The work that an increment of marking has to do, of which so much is left, `all` in all.
+    ///
+    /// Marking is to end when three quarters of the room between beginning and goal are used up. What is left is an
+    /// estimate; when it is exceeded, a part of all is done for what room there is.
+    pub(crate) fn marking_work(&self, left: usize, all: usize) -> Work {
+        let size = self.size();
+        if size >= self.goal {
+            return Work::unlimited();
+        }
+        let aim = self.began + (self.goal - self.began) / 4 * 3;
+        let room = if size < aim { aim - size } else { self.goal - size };
+        Work::units(share(left.max(all / 16), size.saturating_sub(self.settled), room))
+    }
+
+    /// The work of an increment after the pause, of which there are so many blocks in all.
+    pub(crate) fn sweeping_work(&self, blocks: usize) -> Work {
+        let room = self.goal.saturating_sub(self.began) / 8;
+        Work::units(share(blocks * UNITS_OF_BLOCK, self.size().saturating_sub(self.settled), room))
+    }
+
+    /// The size at which the next major collection begins.
+    ///
+    /// As late as the increments can still be small, so that little dies after it was marked, and the barrier is armed for
+    /// a short time; but with a part of the room to spare, since how much there will be to mark is an estimate.
+    fn start(&self, config: &Config) -> usize {
+        if config.increment_step.is_none() {
+            return self.goal;
+        }
+        let room = self.goal.saturating_sub(self.live.saturating_add(self.external));
+        let marking = self.expected.saturating_add(room / BYTES_OF_SURVIVOR).saturating_mul(BYTES_FOR_UNIT);
+        self.goal - (marking / 3).saturating_mul(4).clamp(room / 16, room / 4 * 3)
+    }
+
+    /// The work units that marking so many live objects, large ones of so many bytes, and what lives of so many bytes
+    /// allocated since is expected to take.
+    pub(crate) fn expected_units(&self, objects: usize, large: usize, allocated: usize) -> usize {
+        objects + large / BYTES_OF_ARRAY + allocated / BYTES_OF_SURVIVOR
+    }
+
+    /// Whether blocks of so many bytes are more than what is alive can have use for.
     #[inline]
-    pub(crate) fn wants_collection(&self) -> bool {
-        self.allocated >= self.minors.step || self.is_due()
+    pub(crate) fn is_crowded(&self, used: usize) -> bool {
+        used > self.most_used
     }
 
-    /// Whether minor collections are due at some time before the next major one.
+    /// Whether a minor collection is due, if no major one is.
+    #[inline]
+    pub(crate) fn is_minor_due(&self) -> bool {
+        self.allocated >= self.minors.step
+    }
+
+    /// Whether minor collections are not left out: they are due before the next major one, or run when the program says so.
     pub(crate) fn wants_minors(&self) -> bool {
-        self.minors.step < usize::MAX
+        self.minors.step < usize::MAX || self.minors.least == Some(usize::MAX)
     }
 
     /// After a minor collection that was due, which so many more bytes have survived, and which has looked at so many again:
     /// whether it has paid.
     pub(crate) fn learn(&mut self, survived: usize, looked_at: usize) {
+        let paid = self.pays(survived + looked_at);
+        self.minors.learn(paid, self.room());
+    }
+
+    /// Whether a minor collection pays that has to look at so many bytes.
+    pub(crate) fn pays(&self, bytes: usize) -> bool {
         // What collecting costs for each byte allocated, in bytes marked: by this minor collection, and without them.
-        let room = self.goal.saturating_sub(self.at_major).max(1);
-        let minor = (survived + looked_at) as f64 / self.allocated.max(1) as f64;
-        let major = self.at_major as f64 / room as f64;
-        self.minors.learn(minor <= major + REUSE, room);
+        let minor = bytes as f64 / self.allocated.max(1) as f64;
+        let major = self.at_major as f64 / self.room() as f64;
+        minor <= major + REUSE
+    }
+
+    /// Bytes between the last major collection and the goal.
+    fn room(&self) -> usize {
+        self.goal.saturating_sub(self.at_major).max(1)
     }
 
     /// After a minor collection that so many more bytes have survived.
     pub(crate) fn minor_collected(&mut self, survived: usize) {
+        let before = self.size();
         self.live += survived;
         self.allocated = 0;
+        self.most_used = self.next_most_used;
+        self.settled = self.settled.saturating_sub(before - self.size().min(before));
     }
 
-    /// Sets the goal for the next collection: the growth factor times what is alive, at least the smallest heap.
-    pub(crate) fn collected(&mut self, config: &Config, live: usize) {
-        self.live = live;
+    /// Marking of a major collection has ended. How much is alive is not known yet.
+    pub(crate) fn marking_ended(&mut self) {
+        self.live = self.live.saturating_add(self.allocated);
         self.allocated = 0;
-        self.at_major = live;
         self.minors.major_collected();
+    }
+
+    /// A major collection was given up before marking had ended. It begins again at the goal.
+    pub(crate) fn abandoned(&mut self) {
+        self.due = self.goal.max(self.size().saturating_add(LEAST_STEP));
+    }
+
+    /// Sets the goal for the next major collection, after one that left so much alive, in blocks of so many bytes: the growth
+    /// factor times what is alive, at least the smallest heap.
+    pub(crate) fn collected(&mut self, config: &Config, live: Live, used: usize) {
+        self.expected = self.expected_units(live.objects, live.large_bytes, 0);
+        self.live = live.bytes;
+        self.at_major = live.bytes;
         // A float holds every size that occurs exactly enough, and the cast saturates.
         let size = self.size();
         self.goal = ((size as f64 * config.growth_factor) as usize).max(config.min_heap);
@@ -131,22 +258,61 @@ impl Pacing {
             let room = limit.saturating_sub(size);
             self.goal = self.goal.min(size.saturating_add((room / 4 * 3).max(limit / 16).max(LEAST_STEP)));
         }
+        self.due = self.start(config);
+        self.most_used = usize::MAX;
+        self.next_most_used = used.saturating_add(self.goal.saturating_sub(size));
     }
 }
+
+/// What a major collection left alive.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Live {
+    pub(crate) objects: usize,
+    /// Bytes of their cells.
+    pub(crate) bytes: usize,
+    /// Those of large objects.
+    pub(crate) large_bytes: usize,
+}
+
+/// Bytes that are allocated for each object that lives to see the next major collection, to guess how many do.
+pub(crate) const BYTES_OF_SURVIVOR: usize = 256;
+
+/// Bytes of a large array for each work unit of marking it: those of a piece, in words.
+const BYTES_OF_ARRAY: usize = 64;
+
+/// Bytes that are allocated for each work unit of marking, where there is room for that: so an increment after 16 KiB takes
+/// about as long as the allocation of 16 KiB of small objects and what is done with them.
+const BYTES_FOR_UNIT: usize = 8;
+
+/// Work units of counting a block.
+pub(crate) const UNITS_OF_BLOCK: usize = 8;
+
+/// The part of the work that falls to so many bytes of the room, and at least what is worth an increment.
+fn share(work: usize, bytes: usize, room: usize) -> usize {
+    let share = work as f64 * (bytes as f64 / room.max(1) as f64);
+    (share as usize).max(LEAST_UNITS)
+}
+
+/// Work units of the smallest increment.
+const LEAST_UNITS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn live(bytes: usize) -> Live {
+        Live { bytes, ..Live::default() }
+    }
 
     #[test]
     fn the_goal_follows_what_is_alive() {
         let config = Config::default().min_heap(1000).growth_factor(2.0);
         let mut pacing = Pacing::new(&config);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&config, 100);
+        pacing.collected(&config, live(100), 0);
         assert_eq!(pacing.goal, 1000);
         pacing.external = 500;
-        pacing.collected(&config, 1000);
+        pacing.collected(&config, live(1000), 0);
         assert_eq!(pacing.goal, 3000);
         pacing.allocated = 1499;
         assert!(!pacing.is_due());
@@ -154,13 +320,14 @@ mod tests {
         assert!(pacing.is_due());
         let limited = config.heap_limit(Some(1_600_000));
         pacing.external = 0;
-        pacing.collected(&limited, 0);
+        pacing.marking_ended();
+        pacing.collected(&limited, live(0), 0);
         assert_eq!(pacing.goal, 1000);
-        pacing.collected(&limited, 1_200_000);
+        pacing.collected(&limited, live(1_200_000), 0);
         assert_eq!(pacing.goal, 1_500_000);
-        pacing.collected(&limited, 1_590_000);
+        pacing.collected(&limited, live(1_590_000), 0);
         assert_eq!(pacing.goal, 1_690_000);
-        pacing.collected(&config, usize::MAX);
+        pacing.collected(&config, live(usize::MAX), 0);
         assert_eq!(pacing.goal, usize::MAX);
     }
 }

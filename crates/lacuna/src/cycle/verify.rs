@@ -8,9 +8,11 @@ use hashbrown::HashSet;
 
 use super::core::Core;
 use crate::memory::bitmap::GRANULE;
+use crate::memory::bitmap::ones;
 use crate::memory::block::Block;
-use crate::memory::chunk::{BLOCK_SIZE, is_marked};
-use crate::object::descriptor::ObjectRef;
+use crate::memory::chunk::{BLOCK_SIZE, is_dirty, is_marked};
+use crate::memory::space::Space;
+use crate::object::descriptor::{ObjectRef, object_at, suspect};
 use crate::object::edges::{EdgeList, Waiting};
 
 /// What a walk over the heap found.
@@ -56,15 +58,15 @@ impl fmt::Display for VerifyError {
 
 impl core::error::Error for VerifyError {}
 
-/// Walks everything that roots and queued guardians lead to. `marked`: marking has just ended with so many objects
-/// marked, so everything reached must be marked, and nothing else.
-pub(crate) fn verify(core: &Core, marked: Option<usize>) -> Result<VerifyReport, VerifyError> {
-    walk(core, marked.is_some(), marked)
+/// Walks everything that roots and queued guardians lead to.
+pub(crate) fn verify(core: &Core) -> Result<VerifyReport, VerifyError> {
+    walk(core, false, None)
 }
 
-/// [`verify`] after a minor collection: everything reached must be marked, and so may be what is not.
-pub(crate) fn verify_minor(core: &Core) -> Result<(), VerifyError> {
-    walk(core, true, None).map(drop)
+/// [`verify`] when a collection has just ended marking: everything reached must be marked. `marked`: so many objects are,
+/// and nothing else may be.
+pub(crate) fn verify_marks(core: &Core, marked: Option<usize>) -> Result<(), VerifyError> {
+    walk(core, true, marked).map(drop)
 }
 
 fn walk(core: &Core, all_marked: bool, marked: Option<usize>) -> Result<VerifyReport, VerifyError> {
@@ -123,6 +125,7 @@ fn walk(core: &Core, all_marked: bool, marked: Option<usize>) -> Result<VerifyRe
     if marked.is_some_and(|marked| report.objects != marked) {
         return Err(VerifyError::new("more objects are marked than can be reached"));
     }
+    check_barrier(core)?;
     let mut error = None;
     core.weak.each(|index, object| {
         report.weak_slots += 1;
@@ -139,6 +142,38 @@ fn walk(core: &Core, all_marked: bool, marked: Option<usize>) -> Result<VerifyRe
     }
 }
 
+/// Checks `[INV-CYCLE-2]`.
+fn check_barrier(core: &Core) -> Result<(), VerifyError> {
+    if !core.armed || core.marker.has_overflowed() {
+        return Ok(());
+    }
+    let written = core.segments.iter().map(|&(object, _)| object);
+    let queued: HashSet<ObjectRef> = core.marker.queued().chain(written).collect();
+    let small = core.spaces.iter().flat_map(|space| {
+        space.all_blocks().flat_map(move |block| {
+            block.marks().iter().enumerate().flat_map(move |(word, marks)| {
+                ones(marks.get()).map(move |bit| object_at(block, space.starts.offset(word, bit)))
+            })
+        })
+    });
+    let large = core.larges.iter().filter(|run| is_marked(run.base())).map(|run| object_at(run, 0));
+    for object in small.chain(large) {
+        if !object.descriptor().edges || is_dirty(object.cell()) || queued.contains(&object) {
+            continue;
+        }
+        let mut list = EdgeList::default();
+        object.list_edges(&mut list);
+        if let Some(&target) = list.edges.iter().find(|&&target| !is_marked(target)) {
+            return Err(VerifyError {
+                what: "an object that was looked into leads to one that is not marked, and is not dirty",
+                object: Some((suspect(target).descriptor().type_name)()),
+                referrer: Some((object.descriptor().type_name)()),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The cells of a heap that may hold objects.
 struct Cells<'a> {
     core: &'a Core,
@@ -147,8 +182,8 @@ struct Cells<'a> {
 
 impl<'a> Cells<'a> {
     fn of(core: &'a Core) -> Self {
-        let small = core.spaces.iter().flat_map(|space| &space.blocks);
-        let blocks = small.chain(&core.larges).map(|block| block.base().addr().get()).collect();
+        let small = core.spaces.iter().flat_map(Space::all_blocks);
+        let blocks = small.chain(core.larges.iter()).map(|block| block.base().addr().get()).collect();
         Self { core, blocks }
     }
 

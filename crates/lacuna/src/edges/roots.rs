@@ -351,6 +351,31 @@ impl RootTable {
         self.cursor.set(first_slot(page));
     }
 
+    /// The objects that roots in the page of a number keep alive; `None` if there are fewer pages.
+    ///
+    /// A page keeps its number or gets a higher one.
+    pub(crate) fn targets_in_page(&self, number: usize) -> Option<impl Iterator<Item = ObjectRef>> {
+        let page = *self.pages.borrow().get(number)?;
+        Some(targets_of(page))
+    }
+
+    /// The objects that roots in the page that became recent last keep alive, after which it is recent no more; `None` if
+    /// there is none but the one that the cursor is in.
+    pub(crate) fn recent_page(&self) -> Option<impl Iterator<Item = ObjectRef>> {
+        let mut recent = self.recent.borrow_mut();
+        let position = recent.iter().rposition(|&page| Some(page) != self.current_page())?;
+        let page = recent.swap_remove(position);
+        // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+        unsafe { page.as_ref() }.recent.set(false);
+        Some(targets_of(page))
+    }
+
+    /// Recent pages, the one that the cursor is in left out.
+    pub(crate) fn recent_pages(&self) -> usize {
+        let current = self.current_page();
+        self.recent.borrow().iter().filter(|&&page| Some(page) != current).count()
+    }
+
     /// All roots lead to objects that a collection has seen, until more are made.
     pub(crate) fn forget_recent(&self) {
         let mut recent = self.recent.borrow_mut();
@@ -430,18 +455,29 @@ impl RootTable {
     fn targets_in(pages: &RefCell<Vec<NonNull<Page>>>) -> impl Iterator<Item = ObjectRef> {
         let mut position = 0;
         core::iter::from_fn(move || {
-            loop {
-                let page = *pages.borrow().get(position / SLOTS)?;
-                // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
-                let content = unsafe { &(*page.as_ptr()).slots[position % SLOTS] }.get();
-                position += 1;
-                if content.addr() & 1 == 0 {
-                    // SAFETY: [INV-ROOT-3] a taken slot holds the address of a cell with a live object.
-                    return Some(unsafe { ObjectRef::new(NonNull::new_unchecked(content)) });
-                }
-            }
+            let page = *pages.borrow().get(position)?;
+            position += 1;
+            Some(targets_of(page))
         })
+        .flatten()
     }
+}
+
+/// The objects that roots in a page keep alive.
+fn targets_of(page: NonNull<Page>) -> impl Iterator<Item = ObjectRef> {
+    let mut position = 0;
+    core::iter::from_fn(move || {
+        while position < SLOTS {
+            // SAFETY: [INV-ROOT-2] pages live as long as their table; they are only ever shared.
+            let content = unsafe { &(*page.as_ptr()).slots[position] }.get();
+            position += 1;
+            if content.addr() & 1 == 0 {
+                // SAFETY: [INV-ROOT-3] a taken slot holds the address of a cell with a live object.
+                return Some(unsafe { ObjectRef::new(NonNull::new_unchecked(content)) });
+            }
+        }
+        None
+    })
 }
 
 impl Page {

@@ -343,13 +343,10 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
         cell.try_borrow_mut()
     }
 
-    /// `[INV-CELL-3]`, and the write barrier.
+    /// `[INV-CELL-3]`, and then the write barrier.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn written<C>(self, cx: &Mutator<'gc>, cell: *const C) {
-        if T::EDGES {
-            cx.remember(self.cell());
-        }
         let object = self.as_ref();
         let offset = cell.addr().wrapping_sub(ptr::from_ref(object).addr());
         let bytes = size_of_val(object);
@@ -358,5 +355,8 @@ impl<'gc, T: ?Sized + Object> Gc<'gc, T> {
             "the cell is not part of the object it is written through: name a field of the object itself, and put boxes \
              and collections into a GcRefCell as a whole"
         );
+        if T::EDGES {
+            cx.remember(self.cell(), cell.addr() - self.cell().addr().get());
+        }
     }
 }

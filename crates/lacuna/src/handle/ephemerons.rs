@@ -411,7 +411,7 @@ impl<'gc, K: Keys<In<'gc> = K>, V: Trace> Gc<'gc, Ephemerons<K, V>> {
     /// Access to the table for changing it.
     #[inline(always)]
     pub fn edit<'cx>(self, cx: &'cx Mutator<'gc>) -> EphemeronEdit<'cx, 'gc, K, V> {
-        cx.remember(self.cell());
+        cx.remember(self.cell(), 0);
         EphemeronEdit { table: self.as_ref(), cx }
     }
 }

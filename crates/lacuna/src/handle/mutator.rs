@@ -136,10 +136,10 @@ impl<'gc> Mutator<'gc> {
         step(unsafe { &mut *self.core.get() })
     }
 
-    /// Remembers an object that is about to be written: the write barrier.
+    /// Remembers an object that is about to be written at an offset: the write barrier.
     #[inline(always)]
-    pub(crate) fn remember(&self, cell: NonNull<u8>) {
-        self.with(|core| core.remember(cell));
+    pub(crate) fn remember(&self, cell: NonNull<u8>, offset: usize) {
+        self.with(|core| core.remember(cell, offset));
     }
 
     #[inline(always)]

@@ -5,8 +5,8 @@
 //! - `[INV-BLOCK-2]` In a block whose cells are dropped (`drops`), the last 128 bytes are the *allocated* bits: a bit is
 //!   set exactly while the cell that starts there holds a value that was not yet dropped, except for the cells that an
 //!   allocation cursor has listed and not handed out.
-//! - `[INV-BLOCK-3]` Between collections a cell is free exactly if it is unmarked and no cursor has handed it out since
-//!   the last collection; a cursor passes each block at most once between two collections.
+//! - `[INV-BLOCK-3]` A cell is free exactly if it is not occupied and no cursor has handed it out since its block was
+//!   counted; a cursor passes each block at most once between two counts.
 //! - `[INV-BLOCK-4]` The table of observed cells of a block is null, or live and begins with [`BlockBits`], in which the
 //!   bits of the granules are set in which observed cells start.
 #![allow(unsafe_code)]
@@ -14,7 +14,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use super::bitmap::{BLOCK_WORDS, BlockBits, GRANULE};
+use super::bitmap::{BLOCK_WORDS, BlockBits, CellStarts, GRANULE, ones};
 use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk};
 use super::deferred::Link;
 
@@ -29,7 +29,7 @@ pub(crate) struct BlockInfo {
     large: Cell<bool>,
     /// Cells that fit.
     cells: Cell<u32>,
-    /// Marked cells, as counted after the last collection.
+    /// Occupied cells, as counted last.
     pub(crate) live: Cell<u32>,
     /// ⌈2³² / cell size⌉: replaces the division that finds a cell's index.
     reciprocal: Cell<u32>,
@@ -50,6 +50,9 @@ const _: () = assert!(size_of::<BlockInfo>() <= 64);
 /// A block in use, by its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Block(NonNull<u8>);
+
+/// What a free cell is filled with in zeal.
+const POISON: u8 = 0xDB;
 
 /// Bytes at the end of a block that hold its allocated bits, where its values are dropped.
 const ALLOCATED_BYTES: usize = BLOCK_WORDS * 8;
@@ -109,8 +112,14 @@ impl Block {
         self.chunk().tables().marks(self.index())
     }
 
-    /// Its dirty bits.
-    pub(crate) fn dirty<'a>(self) -> &'a BlockBits {
+    /// Its occupied bits.
+    #[inline]
+    pub(crate) fn occupied<'a>(self) -> &'a BlockBits {
+        self.chunk().tables().occupied(self.index())
+    }
+
+    /// Its dirty bits, one for each pair of granules.
+    pub(crate) fn dirty<'a>(self) -> &'a [Cell<u64>; BLOCK_WORDS / 2] {
         self.chunk().tables().dirty(self.index())
     }
 
@@ -153,6 +162,51 @@ impl Block {
         info.unswept.set(false);
         info.recent.set(false);
         self.kind().set(kind);
+    }
+
+    /// Takes the marked cells for the occupied ones from now on. Returns how many there are.
+    pub(crate) fn count(self) -> u32 {
+        let mut live = 0;
+        for (occupied, marks) in self.occupied().iter().zip(self.marks()) {
+            occupied.set(marks.get());
+            live += marks.get().count_ones();
+        }
+        self.info().live.set(live);
+        live
+    }
+
+    /// Whether it has values that are dead and not dropped.
+    pub(crate) fn has_dead(self) -> bool {
+        self.allocated().is_some_and(|allocated| {
+            allocated.iter().zip(self.occupied()).any(|(allocated, occupied)| allocated.get() & !occupied.get() != 0)
+        })
+    }
+
+    /// Fills the free cells, so that whoever still reads one is found out. No cursor may have listed any, and nothing in
+    /// them may be left to drop.
+    pub(crate) fn poison(self, starts: &CellStarts) {
+        let cell_size = self.info().cell_size.get();
+        for (word, granules) in starts.granules.iter().enumerate() {
+            for bit in ones(granules & !self.occupied()[word].get()) {
+                // SAFETY: [INV-BLOCK-1] the block is live; [INV-BLOCK-3] the cell is free, and lies in it as a whole.
+                unsafe { self.cell(starts.offset(word, bit)).write_bytes(POISON, cell_size) };
+            }
+        }
+    }
+
+    /// The marked cells that start in the same pair of granules as a cell.
+    pub(crate) fn marked_in_pair(cell: NonNull<u8>) -> impl Iterator<Item = NonNull<u8>> {
+        let block = Self::of(cell);
+        let first = (cell.addr().get() % BLOCK_SIZE / GRANULE) & !1;
+        (first..first + 2)
+            .filter(move |granule| block.marks()[granule / 64].get() & 1 << (granule % 64) != 0)
+            .map(move |granule| block.cell_in_granule(granule))
+    }
+
+    /// The cell that starts in a granule.
+    pub(crate) fn cell_in_granule(self, granule: usize) -> NonNull<u8> {
+        // It starts at the granule's beginning or in its middle, and does not end before the granule does.
+        self.cell_of(self.cell(granule * GRANULE + GRANULE / 2))
     }
 
     /// Whether a cell is observed.
@@ -199,7 +253,7 @@ impl Block {
         self.info().cells.get() as usize
     }
 
-    /// Cells that were free after the last collection.
+    /// Cells that were free when they were counted last.
     #[inline]
     pub(crate) fn free_cells(self) -> usize {
         self.capacity() - self.info().live.get() as usize

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0        colour·16 KiB          +48 KiB                              2 MiB
-//!   | blocks … | marks | dirty | kinds | infos | blocks …                  |
+//!   | blocks … | marks | occupied | dirty | kinds | infos | blocks …       |
 //! ```
 //!
 //! The side tables of a chunk start at a *colour* taken from the chunk's address. Were they at the same offset in
@@ -18,13 +18,20 @@
 //!   chunk, so the chunk's tables may be reached from it by changing its address alone.
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
-//! - `[INV-CHUNK-4]` A cell is dirty exactly while its object, which is marked, is among those that the heap remembers. In
-//!   a pause, when none is remembered, it is dirty while it is one of the [deferred](super::deferred) cells.
+//! - `[INV-CHUNK-4]` A pair of granules is dirty exactly while the heap remembers it: the marked objects that start in it
+//!   may have been written since. In a pause, when nothing is remembered, it is dirty while one of its marked cells is
+//!   [deferred](super::deferred).
+//! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
+//!   counted.
+//! - `[INV-CHUNK-6]` A large object begins with a block. In a shared chunk all of it lies within the first [`CHUNK_SIZE`]
+//!   bytes; a chunk with more bytes ends with a [`segment_table`], which its object does not reach.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::NonNull;
+#[cfg(feature = "parallel")]
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::bitmap::{BLOCK_WORDS, BlockBits, GRANULE};
 use super::block::BlockInfo;
@@ -52,8 +59,10 @@ const _: () = assert!(size_of::<SideTables>() <= TABLE_BLOCKS * BLOCK_SIZE && TA
 pub(crate) struct SideTables {
     /// One bit for each granule: an object that starts there was reached.
     marks: [Cell<u64>; MARK_WORDS],
-    /// One bit for each granule: the marked object that starts there was written since the last collection.
-    dirty: [Cell<u64>; MARK_WORDS],
+    /// One bit for each granule: the cell that starts there was not free when its block was counted last.
+    occupied: [Cell<u64>; MARK_WORDS],
+    /// One bit for each two granules: a marked object that starts there was written since it was looked into.
+    dirty: [Cell<u64>; MARK_WORDS / 2],
     /// For each block a word of the layer above: what its cells hold. Null where the block is free.
     kinds: [Cell<*const ()>; BLOCKS_PER_CHUNK],
     blocks: [BlockInfo; BLOCKS_PER_CHUNK],
@@ -84,6 +93,11 @@ impl Chunk {
         unsafe { chunk.tables_ptr().write_bytes(0, 1) };
         let tables = chunk.tables();
         tables.bytes.set(bytes);
+        if bytes > CHUNK_SIZE {
+            let table = segment_table(bytes);
+            // SAFETY: the last bytes of the allocation, which are more than those of the table.
+            unsafe { base.add(bytes - table).write_bytes(0, table) };
+        }
         tables.free.set(chunk.usable_blocks());
         Some(chunk)
     }
@@ -153,12 +167,23 @@ fn colour(addr: usize) -> usize {
     (addr / CHUNK_SIZE) % COLOURS
 }
 
+/// The word of a chunk's marks that has the bit of a cell, and the bit.
+///
+/// Colour and place in the table are the same bits of the address, one above the other, so that one mask finds both.
 #[inline(always)]
-fn mark_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
+fn mark_word<'a>(cell: NonNull<u8>) -> (&'a Cell<u64>, u64) {
     let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().marks[word], 1 << (addr / GRANULE % 64))
+    let word = cell.as_ptr().map_addr(|addr| (addr & !(CHUNK_SIZE - 1)) | ((addr / GRANULE / 8) & WORDS));
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-2] the pointer leads to a word of the marks of the cell's chunk; they are cells, so
+    // shared references may coexist.
+    (unsafe { &*word.cast() }, 1 << (addr / GRANULE % 64))
 }
+
+/// The bits of an offset from the start of a chunk to a word of its marks, for all colours.
+const WORDS: usize = COLOURS * BLOCK_SIZE - size_of::<u64>();
+
+const _: () = assert!(MARK_WORDS * size_of::<u64>() == BLOCK_SIZE, "a colour is as many bytes as the marks take");
+const _: () = assert!(core::mem::offset_of!(SideTables, marks) == 0);
 
 /// Marks the cell; says whether it was unmarked before.
 #[inline(always)]
@@ -172,33 +197,95 @@ pub(crate) fn mark(cell: NonNull<u8>) -> bool {
     true
 }
 
-/// Makes the cell dirty; says whether it was clean before.
+/// [`mark`], while other threads mark cells of the same heap. Of those that mark one cell at the same time, one is told
+/// that it was unmarked.
+///
+/// # Safety
+///
+/// Other threads touch the marks of the heap by this function only.
+#[cfg(feature = "parallel")]
 #[inline(always)]
-pub(crate) fn make_dirty(cell: NonNull<u8>) -> bool {
-    let (word, bit) = dirty_word(cell);
-    let dirty = word.get();
-    word.set(dirty | bit);
-    dirty & bit == 0
+pub(crate) unsafe fn mark_shared(cell: NonNull<u8>) -> bool {
+    let (word, bit) = mark_word(cell);
+    // SAFETY: the word is aligned to its size and lives with its chunk. All that touch it meanwhile do so atomically, as
+    // the caller knows.
+    let word = unsafe { AtomicU64::from_ptr(word.as_ptr()) };
+    // Nothing is published with a mark: what was written before was seen when the threads began, and what they write is
+    // seen when they have ended.
+    word.load(Relaxed) & bit == 0 && word.fetch_or(bit, Relaxed) & bit == 0
 }
 
-/// Whether the cell is dirty.
+/// The word of the dirty bits that has the bit of a cell's pair of granules, and the number of the bit.
 #[inline(always)]
+fn dirty_word<'a>(cell: NonNull<u8>) -> (&'a Cell<u64>, usize) {
+    let addr = cell.addr().get();
+    let colour = (addr / GRANULE / 8) & (WORDS & !(BLOCK_SIZE - 1));
+    let word = core::mem::offset_of!(SideTables, dirty) + ((addr / GRANULE / 16) & (BLOCK_SIZE / 2 - size_of::<u64>()));
+    let word = cell.as_ptr().map_addr(|addr| (addr & !(CHUNK_SIZE - 1)) + colour + word);
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-2] the pointer leads to a word of the dirty bits of the cell's chunk; they are
+    // cells, so shared references may coexist.
+    (unsafe { &*word.cast() }, addr / (2 * GRANULE) % 64)
+}
+
+/// Makes the cell's pair of granules dirty.
+pub(crate) fn make_dirty(cell: NonNull<u8>) {
+    let (word, bit) = dirty_word(cell);
+    word.set(word.get() | 1 << bit);
+}
+
+/// Whether the cell's pair of granules is dirty.
 pub(crate) fn is_dirty(cell: NonNull<u8>) -> bool {
     let (word, bit) = dirty_word(cell);
-    word.get() & bit != 0
+    word.get() >> bit & 1 != 0
 }
 
-/// Makes the cell clean.
+/// Makes the cell's pair of granules clean.
 pub(crate) fn make_clean(cell: NonNull<u8>) {
     let (word, bit) = dirty_word(cell);
-    word.set(word.get() & !bit);
+    word.set(word.get() & !(1 << bit));
 }
 
-#[inline(always)]
-fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
-    let addr = cell.addr().get();
-    let word = (addr % CHUNK_SIZE) / (GRANULE * 64);
-    (&Chunk::of(cell).tables().dirty[word], 1 << (addr / GRANULE % 64))
+/// Bytes of a segment: a part of a large object that is dirty by itself.
+pub(crate) const SEGMENT: usize = 128;
+
+/// Bytes of the table of dirty segments at the end of a chunk of so many bytes that holds one huge object. The chunk's own
+/// tables cover only its first part.
+pub(crate) const fn segment_table(bytes: usize) -> usize {
+    (bytes / SEGMENT / 64 + 1) * size_of::<u64>()
+}
+
+/// The word that has the dirty bit of the segment that a byte of a large object lies in, and the number of the bit.
+/// `[INV-CHUNK-6]`
+#[inline]
+fn segment_word<'a>(run: NonNull<u8>, offset: usize) -> (&'a Cell<u64>, usize) {
+    let chunk = Chunk::of(run);
+    let bytes = chunk.tables().bytes.get();
+    if bytes == CHUNK_SIZE {
+        // A segment has four pairs of granules, and the object's first pair says whether it is dirty as a whole.
+        let (start, second) = (offset & !(SEGMENT - 1), 2 * GRANULE);
+        return dirty_word(run.map_addr(|addr| addr.saturating_add(start + second)));
+    }
+    let segment = offset / SEGMENT;
+    let word = bytes - segment_table(bytes) + segment / 64 * size_of::<u64>();
+    // SAFETY: [INV-CHUNK-1], [INV-CHUNK-6] the table lies at the end of the chunk, initialised, and has a bit for each
+    // segment that the object can have. Its words are only ever shared, as cells.
+    let word = unsafe { chunk.base().add(word).cast::<Cell<u64>>().as_ref() };
+    (word, segment % 64)
+}
+
+/// Makes the segment dirty that a byte of a large object lies in; says whether it was clean before.
+#[inline]
+pub(crate) fn make_segment_dirty(run: NonNull<u8>, offset: usize) -> bool {
+    let (word, bit) = segment_word(run, offset);
+    let dirty = word.get();
+    word.set(dirty | 1 << bit);
+    dirty >> bit & 1 == 0
+}
+
+/// Makes the segment clean that a byte of a large object lies in.
+pub(crate) fn make_segment_clean(run: NonNull<u8>, offset: usize) {
+    let (word, bit) = segment_word(run, offset);
+    word.set(word.get() & !(1 << bit));
 }
 
 /// Whether the cell is marked.
@@ -206,6 +293,14 @@ fn dirty_word(cell: NonNull<u8>) -> (&'static Cell<u64>, u64) {
 pub(crate) fn is_marked(cell: NonNull<u8>) -> bool {
     let (word, bit) = mark_word(cell);
     word.get() & bit != 0
+}
+
+/// Whether the cell is marked and not dirty.
+#[inline(always)]
+pub(crate) fn is_marked_and_clean(cell: NonNull<u8>) -> bool {
+    let ((marks, _), (dirty, pair)) = (mark_word(cell), dirty_word(cell));
+    // Both are taken out by a shift: that is one instruction, where building a mask takes two.
+    (marks.get() >> (cell.addr().get() / GRANULE % 64) & !(dirty.get() >> pair)) & 1 != 0
 }
 
 impl SideTables {
@@ -216,10 +311,17 @@ impl SideTables {
         self.marks[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
     }
 
-    /// The dirty bits of one block.
-    pub(crate) fn dirty(&self, block: usize) -> &BlockBits {
+    /// The occupied cells of one block.
+    #[inline]
+    pub(crate) fn occupied(&self, block: usize) -> &BlockBits {
         let first = block * BLOCK_WORDS;
-        self.dirty[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
+        self.occupied[first..first + BLOCK_WORDS].try_into().expect("the slice has that length")
+    }
+
+    /// The dirty bits of one block.
+    pub(crate) fn dirty(&self, block: usize) -> &[Cell<u64>; BLOCK_WORDS / 2] {
+        let first = block * BLOCK_WORDS / 2;
+        self.dirty[first..first + BLOCK_WORDS / 2].try_into().expect("the slice has that length")
     }
 
     /// What the cells of one block hold.

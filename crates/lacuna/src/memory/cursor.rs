@@ -1,6 +1,6 @@
 //! Allocation cursors, and the table in which the cursor of a type is found in about a nanosecond.
 //!
-//! A cursor holds a list of the free cells of its block, read from the mark bits when it enters the block: taking one
+//! A cursor holds a list of the free cells of its block, read from the occupied bits when it enters the block: taking one
 //! costs the same whether the block was empty or nine tenths full, and touches neither the bitmap nor the cell's
 //! neighbours.
 
@@ -18,18 +18,22 @@ const UNIT: usize = 8;
 /// Offsets that [`list_words`] writes at once.
 const GROUP: usize = 8;
 
+/// Cells that start in one word of mark bits, at most.
+const WORD: usize = 64;
+
 /// Where the next cells of one space come from.
 ///
-/// `[INV-CURSOR-1]` The offsets from `next` on stand for cells of `block` that hold no value and that nobody else hands
-/// out: they are unmarked, and no cursor passed their block before since the last collection.
+/// `[INV-CURSOR-1]` The first `left` offsets stand for cells of `block` that hold no value and that nobody else hands out:
+/// they are not occupied, and no cursor passed their block before since it was counted.
 #[repr(align(64))]
 pub(crate) struct Cursor {
     /// Which type and size class it serves; 0 while it serves none.
     key: usize,
-    /// Offsets of free cells in the block, in [`UNIT`]s, in the order of memory.
+    /// Offsets of free cells in the block, in [`UNIT`]s, the last in memory first; behind them room for what is written
+    /// too much. It is as long as any block needs once it has been used, so that it is filled with zeros once only.
     offsets: Vec<u16>,
-    /// How many of them were handed out.
-    next: usize,
+    /// How many of them stand for cells that were not handed out.
+    left: usize,
     /// The block's first byte.
     base: NonNull<u8>,
     block: Option<Block>,
@@ -46,7 +50,7 @@ impl Cursor {
     /// A cursor without cells.
     pub(crate) const fn new(key: usize, space: u32, drops: bool) -> Self {
         let base = NonNull::dangling();
-        Self { key, offsets: Vec::new(), next: 0, base, block: None, whole: false, space, drops }
+        Self { key, offsets: Vec::new(), left: 0, base, block: None, whole: false, space, drops }
     }
 
     /// Which type and size class it serves; 0 while it serves none.
@@ -56,26 +60,33 @@ impl Cursor {
 
     /// Whether it has no cell.
     pub(crate) fn is_empty(&self) -> bool {
-        self.next == self.offsets.len()
+        self.left == 0
     }
 
     /// Takes a cell.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Option<NonNull<u8>> {
-        let offset = usize::from(*self.offsets.get(self.next)?) * UNIT;
-        self.next += 1;
+        // With nothing left this is an index that no list has.
+        let last = self.left.wrapping_sub(1);
+        let offset = usize::from(*self.offsets.get(last)?) * UNIT;
+        self.left = last;
         // The base is aligned to the size of a block, so the offset fills its low bits.
         Some(self.base.map_addr(|addr| addr | offset))
     }
 
     /// Moves on to another block; says whether it has free cells. The cursor has none left.
     pub(crate) fn enter(&mut self, block: Block, starts: &CellStarts) -> Result<bool, Exhausted> {
-        let room = block.capacity() + GROUP;
-        self.offsets.try_reserve_exact(room.saturating_sub(self.offsets.len())).map_err(|_| Exhausted::System)?;
-        (self.block, self.base, self.next) = (Some(block), block.base(), 0);
+        let room = block.capacity() + WORD + GROUP;
+        if self.offsets.len() < room {
+            self.offsets.try_reserve_exact(room - self.offsets.len()).map_err(|_| Exhausted::System)?;
+            self.offsets.resize(room, 0);
+        }
+        (self.block, self.base) = (Some(block), block.base());
         let whole = block.info().live.get() == 0;
-        if !(whole && self.whole) {
-            self.list_cells(block, starts);
+        if whole && self.whole {
+            self.left = block.capacity();
+        } else {
+            self.left = list_cells(&mut self.offsets, block, starts);
             self.whole = whole;
         }
         if self.drops
@@ -83,41 +94,15 @@ impl Cursor {
         {
             for (word, allocated) in allocated.iter().enumerate() {
                 // As if all had been handed out: what was not is taken back when the cursor is retired.
-                allocated.set(allocated.get() | starts.granules[word] & !block.marks()[word].get());
+                allocated.set(allocated.get() | starts.granules[word] & !block.occupied()[word].get());
             }
         }
-        Ok(!self.offsets.is_empty())
-    }
-
-    /// Lists the free cells of its block, for which there is room.
-    fn list_cells(&mut self, block: Block, starts: &CellStarts) {
-        self.offsets.resize(block.free_cells() + GROUP, 0);
-        let free = block.marks().iter().zip(&starts.granules).map(|(marks, granules)| granules & !marks.get());
-        let units = (block.info().cell_size.get() / UNIT) as u16;
-        let list = &mut *self.offsets;
-        let cells = match units {
-            2 => list_words::<8>(list, free, |word| word as u16 * 64, |bit| bit * 2),
-            4 => list_words::<4>(list, free.map(every_second), |word| word as u16 * 32, |cell| cell * 4),
-            6 => {
-                let (granules, cells) = &FIRST_OF_THREE;
-                let free = free.zip(granules).map(|(free, first)| every_third(free >> first));
-                list_words::<3>(list, free, |word| cells[word % BLOCK_WORDS], |cell| cell * 6)
-            }
-            8 => list_words::<2>(list, free.map(every_fourth), |word| word as u16 * 16, |cell| cell * 8),
-            3 | 5 | 7 => {
-                // The first cell that does not start before the granule; exact, since there are 2¹⁰ granules.
-                let reciprocal = (1_u32 << 16).div_ceil(u32::from(units)) as u16;
-                let cell = |bit: u16| ((u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal)) >> 16) as u16;
-                list_words::<8>(list, free, |word| word as u16 * 64, |bit| cell(bit) * units)
-            }
-            _ => list_few(list, free, starts),
-        };
-        self.offsets.truncate(cells);
+        Ok(self.left > 0)
     }
 
     /// The granules of its block at which the cells start that it has not handed out.
     fn unused(&self) -> impl Iterator<Item = usize> {
-        self.offsets[self.next..].iter().map(|&offset| usize::from(offset) * UNIT / GRANULE)
+        self.offsets[..self.left].iter().map(|&offset| usize::from(offset) * UNIT / GRANULE)
     }
 
     /// Whether the cell that starts in a granule of a block is one it will hand out.
@@ -135,7 +120,31 @@ impl Cursor {
                 word.set(word.get() & !(1 << (granule % 64)));
             }
         }
-        (self.offsets, self.next, self.block) = (Vec::new(), 0, None);
+        (self.offsets, self.left, self.block) = (Vec::new(), 0, None);
+    }
+}
+
+/// Writes the offsets of the free cells of a block into a list that has room for all cells, a word's and a group's
+/// more. Returns how many there are.
+fn list_cells(list: &mut [u16], block: Block, starts: &CellStarts) -> usize {
+    let free = block.occupied().iter().zip(&starts.granules).map(|(occupied, granules)| granules & !occupied.get());
+    let units = (block.info().cell_size.get() / UNIT) as u16;
+    match units {
+        2 => list_words::<2, 8, 72>(list, free, |word| word as u16 * 64, |offset| offset),
+        4 => list_words::<4, 4, 40>(list, free.map(every_second), |word| word as u16 * 32, |offset| offset),
+        6 => {
+            let (granules, cells) = &FIRST_OF_THREE;
+            let free = free.zip(granules).map(|(free, first)| every_third(free >> first));
+            list_words::<6, 3, 40>(list, free, |word| cells[word % BLOCK_WORDS], |offset| offset)
+        }
+        8 => list_words::<8, 2, 24>(list, free.map(every_fourth), |word| word as u16 * 16, |offset| offset),
+        3 | 5 | 7 => {
+            // The first cell that does not start before the granule; exact, since there are 2¹⁰ granules.
+            let reciprocal = (1_u32 << 16).div_ceil(u32::from(units)) as u16;
+            let cell = |bit: u16| ((u32::from(bit * 2 + (units - 1)) * u32::from(reciprocal)) >> 16) as u16;
+            list_words::<1, 8, 72>(list, free, |word| word as u16 * 64, |bit| cell(bit) * units)
+        }
+        _ => list_few(list, free, starts),
     }
 }
 
@@ -178,46 +187,70 @@ fn every_fourth(word: u64) -> u64 {
     (word | word >> 24) & 0xFFFF
 }
 
-/// For each byte the positions of its set bits, and how many there are.
-static POSITIONS: ([[u16; 8]; 256], [u8; 256]) = {
-    let (mut positions, mut counts) = ([[0; 8]; 256], [0; 256]);
+/// The offsets that the set bits of each byte stand for, the highest first, where a bit stands for `UNITS`.
+struct Offsets<const UNITS: u16>;
+
+impl<const UNITS: u16> Offsets<UNITS> {
+    const OF_BYTE: &[[u16; GROUP]; 256] = &{
+        // Where no bit is set the value does not matter, but were it 0, the last would be 0 in all groups, and the compiler
+        // would make four moves of one.
+        let mut offsets = [[UNITS; GROUP]; 256];
+        let mut byte = 0_usize;
+        while byte < 256 {
+            let (mut bit, mut count) = (8, 0);
+            while bit > 0 {
+                bit -= 1;
+                if byte >> bit & 1 == 1 {
+                    offsets[byte][count] = bit * UNITS;
+                    count += 1;
+                }
+            }
+            byte += 1;
+        }
+        offsets
+    };
+}
+
+/// How many bits of each byte are set.
+static COUNTS: [u8; 256] = {
+    let mut counts = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        let mut bit = 0;
-        while bit < 8 {
-            if byte >> bit & 1 == 1 {
-                positions[byte][counts[byte] as usize] = bit as u16;
-                counts[byte] += 1;
-            }
-            bit += 1;
-        }
+        counts[byte] = (byte as u8).count_ones() as u8;
         byte += 1;
     }
-    (positions, counts)
+    counts
 };
 
-/// Writes the offset of each set bit of the words into a list, and returns how many there are. A word has so many `BYTES`;
-/// `number` is that of its first bit, and `offset` tells the offset from a bit's number.
+/// Writes the offset of each set bit of the words into a list, the last first, and returns how many there are. A bit stands
+/// for so many `UNITS`, and a word has so many `BYTES`; `number` is that of its first bit. `offset` tells the offset from
+/// what the bits stand for, where that is another. `WINDOW` is a power of two that is no less than the bits of a word,
+/// and a group more.
 ///
 /// A byte at a time, and eight offsets for each, however many of its bits are set: what is written too much lies beyond
 /// the end, and there is no branch that could not be foreseen (Lemire, "Iterating over set bits quickly", 2018).
 #[inline(always)]
-fn list_words<const BYTES: usize>(
+fn list_words<const UNITS: u16, const BYTES: usize, const WINDOW: usize>(
     list: &mut [u16],
-    words: impl Iterator<Item = u64>,
+    words: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator,
     number: impl Fn(usize) -> u16,
     offset: impl Fn(u16) -> u16,
 ) -> usize {
-    let (positions, counts) = &POSITIONS;
+    const { assert!((WINDOW - GROUP).is_power_of_two() && WINDOW - GROUP >= BYTES * 8) };
     let mut length = 0;
-    for (word, bits) in words.enumerate() {
-        let first = number(word);
-        for (byte, bits) in bits.to_le_bytes().into_iter().take(BYTES).enumerate() {
-            let first = first + byte as u16 * 8;
-            let Some(places) = list[length..].first_chunk_mut::<GROUP>() else { return length };
-            *places = positions[usize::from(bits)].map(|position| offset(first + position));
-            length += usize::from(counts[usize::from(bits)]);
+    for (word, bits) in words.enumerate().rev() {
+        let first = number(word) * UNITS;
+        // One check for all groups of the word: the mask changes nothing, and shows that they lie in the window.
+        let Some(window) = list[length..].first_chunk_mut::<WINDOW>() else { return length };
+        let mut written = 0;
+        for byte in (0..BYTES).rev() {
+            let bits = usize::from(bits.to_le_bytes()[byte]);
+            let group = Offsets::<UNITS>::OF_BYTE[bits].map(|place| offset(first + (byte as u16 * 8 * UNITS + place)));
+            let from = written & (WINDOW - GROUP - 1);
+            window[from..from + GROUP].copy_from_slice(&group);
+            written += usize::from(COUNTS[bits]);
         }
+        length += written;
     }
     length
 }
@@ -231,6 +264,7 @@ fn list_few(list: &mut [u16], words: impl Iterator<Item = u64>, starts: &CellSta
             length += 1;
         }
     }
+    list[..length].reverse();
     length
 }
 
@@ -315,7 +349,7 @@ mod tests {
                 for offset in (0..cells).map(|cell| cell * size).filter(|offset| !free.contains(offset)) {
                     mark(block.cell(offset));
                 }
-                block.info().live.set((cells - free.len()) as u32);
+                block.count();
                 let mut cursor = Cursor::new(64, 0, false);
                 let starts = CellStarts::new(size, cells);
                 assert_eq!(cursor.enter(block, &starts), Ok(!free.is_empty()));

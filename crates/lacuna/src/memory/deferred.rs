@@ -1,6 +1,7 @@
 //! A set of marked cells that needs no memory of its own: what a pause has no room to queue.
 //!
-//! A cell of the set has its dirty bit set. Dirty bits are all clear when a pause begins to decide, since the objects that
+//! A cell of the set has the dirty bit of its pair of granules set, so that another marked cell of the pair is in it, too:
+//! that is allowed. Dirty bits are all clear when a pause begins to decide, since the objects that
 //! were written have been looked at by then, and nothing is written in a pause. Blocks with cells of the set are in a list
 //! whose links lie in their side tables, so that each cell is found again in constant time.
 
@@ -14,7 +15,7 @@ use super::chunk::{make_clean, make_dirty};
 /// What a block knows of its place in the list.
 #[derive(Default)]
 pub(crate) struct Link {
-    listed: Cell<bool>,
+    /// The next of the list; the block itself, if it is the last; `None` while it is in no list.
     next: Cell<Option<Block>>,
 }
 
@@ -35,31 +36,29 @@ impl DeferredCells {
         make_dirty(cell);
         let block = Block::of(cell);
         let link = &block.info().deferred;
-        if !link.listed.replace(true) {
-            link.next.set(self.first.replace(block));
+        if link.next.get().is_none() {
+            link.next.set(Some(self.first.unwrap_or(block)));
+            self.first = Some(block);
         }
     }
 
-    /// Takes a cell out.
-    pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
+    /// Takes the marked cells of a pair of granules out.
+    pub(crate) fn pop(&mut self) -> Option<impl Iterator<Item = NonNull<u8>> + use<>> {
         loop {
             let block = self.first?;
-            if let Some(cell) = dirty_cell(block) {
-                make_clean(cell);
-                return Some(cell);
+            if let Some(pair) = dirty_pair(block) {
+                make_clean(pair);
+                return Some(Block::marked_in_pair(pair));
             }
-            let link = &block.info().deferred;
-            link.listed.set(false);
-            self.first = link.next.take();
+            let next = block.info().deferred.next.take();
+            self.first = next.filter(|&next| next != block);
         }
     }
 }
 
-/// The first dirty cell of a block.
-fn dirty_cell(block: Block) -> Option<NonNull<u8>> {
+/// Where the first dirty pair of granules of a block begins.
+fn dirty_pair(block: Block) -> Option<NonNull<u8>> {
     let (word, bit) =
         block.dirty().iter().enumerate().find_map(|(word, bits)| Some((word, ones(bits.get()).next()?)))?;
-    // The cell starts in the granule or in its middle, and does not end before the granule does.
-    let middle = block.cell((word * 64 + bit as usize) * GRANULE + GRANULE / 2);
-    Some(block.cell_of(middle))
+    Some(block.cell((word * 64 + bit as usize) * 2 * GRANULE))
 }

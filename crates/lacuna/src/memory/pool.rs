@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::block::Block;
-use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK};
+use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK, segment_table};
 use crate::error::Exhausted;
 
 /// Blocks in the longest run that is looked for in a shared chunk; a longer one gets a chunk of its own.
@@ -26,9 +26,16 @@ pub(crate) struct Pool {
     used: usize,
     /// What `used` may not exceed.
     limit: Option<usize>,
+    /// Whether chunks are never in huge pages.
+    small_pages: bool,
 }
 
 impl Pool {
+    /// Asks for no huge pages from now on.
+    pub(crate) fn use_small_pages(&mut self) {
+        self.small_pages = true;
+    }
+
     /// Refuses blocks from now on that would make [`Self::used`] exceed `limit` bytes.
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         self.limit = limit;
@@ -54,12 +61,12 @@ impl Pool {
         &self.chunks
     }
 
-    /// Takes one block. Its marks are clear; the caller formats it.
+    /// Takes one block. Its marks are clear and no cell of it is occupied; the caller formats it.
     pub(crate) fn take_block(&mut self) -> Result<Block, Exhausted> {
         self.take_run(BLOCK_SIZE)
     }
 
-    /// Takes as many adjacent blocks as `bytes` need. Their marks are clear.
+    /// Takes as many adjacent blocks as `bytes` need. Their marks are clear and no cell of them is occupied.
     pub(crate) fn take_run(&mut self, bytes: usize) -> Result<Block, Exhausted> {
         let blocks = bytes.div_ceil(BLOCK_SIZE);
         if self.limit.is_some_and(|limit| blocks > limit.saturating_sub(self.used) / BLOCK_SIZE) {
@@ -97,6 +104,7 @@ impl Pool {
         let total = bytes
             .checked_next_multiple_of(BLOCK_SIZE)
             .and_then(|bytes| bytes.checked_add(LAST_TABLE_BLOCK * BLOCK_SIZE))
+            .and_then(|bytes| bytes.checked_add(segment_table(bytes).next_multiple_of(BLOCK_SIZE)))
             .ok_or(Exhausted::System)?
             .max(CHUNK_SIZE + BLOCK_SIZE);
         let chunk = self.add_chunk(total)?;
@@ -109,7 +117,7 @@ impl Pool {
 
     fn add_chunk(&mut self, bytes: usize) -> Result<Chunk, Exhausted> {
         self.chunks.try_reserve(1).map_err(|_| Exhausted::System)?;
-        let huge_pages = self.chunks.len() >= SMALL_HEAP_CHUNKS;
+        let huge_pages = self.chunks.len() >= SMALL_HEAP_CHUNKS && !self.small_pages;
         let chunk = Chunk::allocate(bytes, huge_pages).ok_or(Exhausted::System)?;
         chunk.tables().position.set(self.chunks.len());
         self.chunks.push(chunk);
@@ -117,7 +125,7 @@ impl Pool {
         Ok(chunk)
     }
 
-    /// Takes a block, or the run that begins at it, back. Clears its marks.
+    /// Takes a block, or the run that begins at it, back. Clears what its tables say of cells.
     ///
     /// A chunk that becomes empty is kept until [`Self::release_empty`], except that of a huge object.
     pub(crate) fn give_back(&mut self, block: Block) {
@@ -131,7 +139,7 @@ impl Pool {
             return;
         }
         for index in first..first + blocks {
-            tables.marks(index).iter().for_each(|word| word.set(0));
+            tables.marks(index).iter().chain(tables.occupied(index)).for_each(|word| word.set(0));
         }
         tables.free.set(tables.free.get() | run_mask(first, blocks));
         self.hint = self.hint.min(tables.position.get());
@@ -140,14 +148,27 @@ impl Pool {
     /// Gives empty chunks back to the allocator as long as the rest holds at least `keep` bytes.
     pub(crate) fn release_empty(&mut self, keep: usize) {
         for position in (0..self.chunks.len()).rev() {
-            let chunk = self.chunks[position];
             if self.reserved < keep.saturating_add(CHUNK_SIZE) {
                 break;
             }
-            if chunk.tables().free.get() == chunk.usable_blocks() {
-                self.remove(chunk);
-            }
+            self.release_at(position);
         }
+    }
+
+    /// Gives one empty chunk back to the allocator, if the rest holds at least `keep` bytes; says whether there was one.
+    pub(crate) fn release_empty_chunk(&mut self, keep: usize) -> bool {
+        self.reserved >= keep.saturating_add(CHUNK_SIZE)
+            && (0..self.chunks.len()).rev().any(|position| self.release_at(position))
+    }
+
+    /// Gives a chunk back to the allocator if it is empty; says whether it was.
+    fn release_at(&mut self, position: usize) -> bool {
+        let chunk = self.chunks[position];
+        let empty = chunk.tables().free.get() == chunk.usable_blocks();
+        if empty {
+            self.remove(chunk);
+        }
+        empty
     }
 
     fn remove(&mut self, chunk: Chunk) {

@@ -15,17 +15,29 @@ pub(crate) const LARGEST_CELL: usize = 8 << 10;
 /// A block of which less than one cell in so many is free is nearly full.
 const NEARLY_FULL: usize = 8;
 
+/// Blocks that are counted at the most before an allocation takes a fresh one.
+const COUNTED_AT_ONCE: usize = 32;
+
 /// The blocks of one kind and cell size, and which of them may still have free cells.
 pub(crate) struct Space {
     pub(crate) kind: *const (),
     pub(crate) cell_size: usize,
     pub(crate) drops: bool,
     pub(crate) starts: CellStarts,
+    /// Whether free cells are filled with a pattern.
+    poisons: bool,
+    /// The blocks that are counted.
     pub(crate) blocks: Vec<Block>,
-    /// Position in `blocks` of the first that no cursor has passed since the last collection.
+    /// Blocks of which the last major collection has not told the free cells yet: those from the position `counted` on.
+    /// Has room for all blocks, like the lists below.
+    uncounted: Vec<Block>,
+    counted: usize,
+    /// Occupied cells of the blocks that are counted.
+    pub(crate) live: usize,
+    /// Position in `blocks` of the first that no cursor has passed since it was counted.
     next: usize,
     /// Blocks before it that have free cells again: those that were swept after cursors had passed them by, and those of
-    /// which a minor collection has told the free cells. Has room for all blocks, like the next two.
+    /// which a minor collection has told the free cells.
     ready: Vec<Block>,
     /// Blocks before it that were left out because they are nearly full.
     nearly_full: Vec<Block>,
@@ -45,14 +57,18 @@ pub(crate) enum Refill {
 }
 
 impl Space {
-    pub(crate) fn new(kind: *const (), cell_size: usize, drops: bool) -> Self {
+    pub(crate) fn new(kind: *const (), cell_size: usize, drops: bool, poisons: bool) -> Self {
         let cells = block::cell_bytes(drops) / cell_size;
         Self {
             kind,
             cell_size,
             drops,
             starts: CellStarts::new(cell_size, cells),
+            poisons,
             blocks: Vec::new(),
+            uncounted: Vec::new(),
+            counted: 0,
+            live: 0,
             next: 0,
             ready: Vec::new(),
             nearly_full: Vec::new(),
@@ -61,15 +77,27 @@ impl Space {
         }
     }
 
+    /// All blocks.
+    pub(crate) fn all_blocks(&self) -> impl Iterator<Item = Block> {
+        self.blocks.iter().chain(&self.uncounted[self.counted..]).copied()
+    }
+
+    /// Takes all blocks off it: the heap is about to drop all objects.
+    pub(crate) fn take_blocks(&mut self) -> Vec<Block> {
+        let mut blocks = core::mem::take(&mut self.blocks);
+        blocks.extend(self.uncounted.drain(self.counted..));
+        blocks
+    }
+
     /// Gives a cursor without cells free ones: from the space's next block that is not nearly full, else from a block of the
-    /// pool, and if that has none, from a block that is nearly full.
+    /// pool, and if that has none, from a block that is nearly full. Counts some blocks if there are others.
     ///
     /// A nearly full block is the last choice, because its few free cells lie far apart: finding them and touching their
     /// memory costs a multiple of an allocation elsewhere. At most an eighth of the memory is left unused for that.
     pub(crate) fn refill(&mut self, cursor: &mut Cursor, pool: &mut Pool) -> Result<Refill, Exhausted> {
         let mut entered = 0;
         loop {
-            let block = match self.ready.pop().or_else(|| self.next_block()) {
+            let block = match self.ready.pop().or_else(|| self.next_block(pool)) {
                 Some(block) => block,
                 None => match self.add_block(pool) {
                     Ok(block) => block,
@@ -88,23 +116,69 @@ impl Space {
     }
 
     /// The next block that is worth entering.
-    fn next_block(&mut self) -> Option<Block> {
-        while let Some(&block) = self.blocks.get(self.next) {
-            self.next += 1;
-            let free = block.free_cells();
-            if free * NEARLY_FULL >= block.capacity() {
-                return Some(block);
+    fn next_block(&mut self, pool: &mut Pool) -> Option<Block> {
+        let mut counts = COUNTED_AT_ONCE;
+        loop {
+            while let Some(&block) = self.blocks.get(self.next) {
+                self.next += 1;
+                let free = block.free_cells();
+                if free * NEARLY_FULL >= block.capacity() {
+                    return Some(block);
+                }
+                if free > 0 {
+                    self.nearly_full.push(block);
+                }
             }
-            if free > 0 {
-                self.nearly_full.push(block);
+            counts -= 1;
+            if counts == 0 || self.count_next(pool).is_none() {
+                return None;
             }
         }
-        None
+    }
+
+    /// Begins to tell the free cells of all blocks from their marks. Until it is told of a block, no cursor enters it.
+    pub(crate) fn begin_count(&mut self) {
+        debug_assert!(self.is_counted() && self.uncounted.capacity() >= self.blocks.len());
+        core::mem::swap(&mut self.blocks, &mut self.uncounted);
+        (self.counted, self.live, self.next) = (0, 0, 0);
+        for list in [&mut self.blocks, &mut self.ready, &mut self.nearly_full, &mut self.entered] {
+            list.clear();
+        }
+        self.parked = None;
+    }
+
+    /// Whether all blocks are counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted == self.uncounted.len()
+    }
+
+    /// Tells the free cells of the next block that is not counted, or gives it back if it has no others. Returns it, unless
+    /// it was given back; `None` if all are counted.
+    pub(crate) fn count_next(&mut self, pool: &mut Pool) -> Option<Option<Block>> {
+        let block = *self.uncounted.get(self.counted)?;
+        self.counted += 1;
+        if self.is_counted() {
+            self.uncounted.clear();
+            self.counted = 0;
+        }
+        let live = block.count();
+        self.live += live as usize;
+        let dead = block.has_dead();
+        block.info().unswept.set(dead);
+        if live == 0 && !dead {
+            pool.give_back(block);
+            return Some(None);
+        }
+        if self.poisons && !dead {
+            block.poison(&self.starts);
+        }
+        self.blocks.push(block);
+        Some(Some(block))
     }
 
     fn add_block(&mut self, pool: &mut Pool) -> Result<Block, Exhausted> {
-        self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
-        for list in [&mut self.ready, &mut self.nearly_full, &mut self.entered] {
+        self.blocks.try_reserve(self.uncounted.len() + 1).map_err(|_| Exhausted::System)?;
+        for list in [&mut self.uncounted, &mut self.ready, &mut self.nearly_full, &mut self.entered] {
             list.try_reserve_exact(self.blocks.capacity() - list.len()).map_err(|_| Exhausted::System)?;
         }
         let block = pool.take_block()?;
@@ -119,11 +193,18 @@ impl Space {
         self.ready.push(block);
     }
 
-    /// Calls `count` with each block that cursors entered since the last collection, so that it tells which of their cells
-    /// are free, and lets cursors enter those again that are worth it: the one entered first is the next.
-    pub(crate) fn reenter(&mut self, mut count: impl FnMut(Block, &CellStarts)) {
+    /// Tells the free cells of the blocks that cursors entered since the last collection, and lets cursors enter those again
+    /// that are worth it: the one entered first is the next. Returns how many more cells are occupied than before.
+    pub(crate) fn recount_entered(&mut self) -> usize {
+        let before = self.live;
         while let Some(block) = self.entered.pop() {
-            count(block, &self.starts);
+            self.live -= block.info().live.get() as usize;
+            self.live += block.count() as usize;
+            let dead = block.has_dead();
+            block.info().unswept.set(dead);
+            if self.poisons && !dead {
+                block.poison(&self.starts);
+            }
             let free = block.free_cells();
             if free * NEARLY_FULL >= block.capacity() {
                 self.ready.push(block);
@@ -132,33 +213,14 @@ impl Space {
             }
         }
         self.parked = None;
+        self.live - before
     }
 
     /// Gives back what only more blocks needed.
     pub(crate) fn shrink(&mut self) {
         shrink(&mut self.blocks, 0);
-        for list in [&mut self.ready, &mut self.nearly_full, &mut self.entered] {
+        for list in [&mut self.uncounted, &mut self.ready, &mut self.nearly_full, &mut self.entered] {
             shrink(list, self.blocks.capacity());
         }
-    }
-
-    /// Lets cursors pass all blocks again, after a collection has told their free cells.
-    pub(crate) fn rewind(&mut self) {
-        self.next = 0;
-        self.forget_lists();
-        self.parked = None;
-    }
-
-    /// Lets no cursor pass a block before the next collection: which of their cells are free is not known.
-    pub(crate) fn exhaust(&mut self) {
-        self.next = self.blocks.len();
-        self.forget_lists();
-        self.parked = None;
-    }
-
-    fn forget_lists(&mut self) {
-        self.ready.clear();
-        self.nearly_full.clear();
-        self.entered.clear();
     }
 }

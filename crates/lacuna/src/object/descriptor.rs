@@ -6,10 +6,13 @@
 
 use core::any::{TypeId, type_name};
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::edges::EdgeList;
-use super::marker::{MarkEdges, Marker, visit_plain, visit_ring};
+#[cfg(feature = "parallel")]
+use super::marker::Shared;
+use super::marker::{Alone, MarkEdges, Marker, Sharing, visit_plain, visit_ring};
 use super::sequence::{self, WithTail};
 use super::trace::{Object, Stored, Trace};
 use crate::memory::bitmap::GRANULE;
@@ -28,20 +31,31 @@ pub(crate) struct Descriptor {
     pub(crate) edges: bool,
     /// Whether dropping an object does anything.
     pub(crate) drops: bool,
-    /// Marks what the object leads to; of a long array the first piece only.
-    mark: unsafe fn(NonNull<u8>, &mut Marker),
-    /// [`visit_plain`] for the type.
-    visit_plain: unsafe fn(&mut Marker, *const (), usize) -> usize,
-    /// [`visit_ring`] for the type.
-    visit_ring: unsafe fn(&mut Marker, *const (), usize) -> usize,
-    /// Marks what the elements from the given index on lead to, up to the end of the piece.
-    mark_piece: unsafe fn(NonNull<u8>, usize, &mut Marker),
+    /// How objects are visited where one thread marks.
+    pub(crate) visits: Visits<Alone>,
+    /// How objects are visited where several threads mark.
+    #[cfg(feature = "parallel")]
+    pub(crate) shared_visits: Visits<Shared>,
     list: unsafe fn(NonNull<u8>, &mut EdgeList),
     drop: unsafe fn(NonNull<u8>),
     bytes: unsafe fn(NonNull<u8>) -> usize,
     pub(crate) type_name: fn() -> &'static str,
     /// The type's identity in the static form, the same whatever scope it was described in.
     pub(crate) type_id: fn() -> TypeId,
+}
+
+/// How the objects of a type are visited by a marker.
+pub(crate) struct Visits<S> {
+    /// Marks what the object leads to; of a long array the first piece only.
+    mark: unsafe fn(NonNull<u8>, &mut Marker<S>),
+    /// [`visit_plain`] for the type.
+    plain: unsafe fn(&mut Marker<S>, *const (), usize) -> usize,
+    /// [`visit_ring`] for the type.
+    ring: unsafe fn(&mut Marker<S>, *const (), usize) -> usize,
+    /// Marks what the first of the elements in a range lead to, and queues the rest.
+    mark_piece: unsafe fn(NonNull<u8>, Range<usize>, &mut Marker<S>),
+    /// Marks what lies in a range of the cell's bytes leads to; it may be more, up to the whole object.
+    mark_range: unsafe fn(NonNull<u8>, Range<usize>, &mut Marker<S>),
 }
 
 /// An object, as the collector handles it: by its cell.
@@ -74,27 +88,33 @@ impl ObjectRef {
 
     /// Marks what the object leads to.
     #[inline(always)]
-    pub(crate) fn mark_edges(self, marker: &mut Marker) {
+    pub(crate) fn mark_edges<S: Sharing>(self, marker: &mut Marker<S>) {
         // SAFETY: [INV-OBJ-1], [INV-DESC-1]: the function is that of the object's type.
-        unsafe { (self.descriptor().mark)(self.0, marker) };
+        unsafe { (S::visits(self.descriptor()).mark)(self.0, marker) };
     }
 
     /// Visits queued objects of this object's type, the one queued last first; returns how many.
-    pub(crate) fn visit_plain(self, marker: &mut Marker, limit: usize) -> usize {
+    pub(crate) fn visit_plain<S: Sharing>(self, marker: &mut Marker<S>, limit: usize) -> usize {
         // SAFETY: [INV-DESC-1] the kind of the object's block stands for the descriptor's type.
-        unsafe { (self.descriptor().visit_plain)(marker, kind_of(self.0), limit) }
+        unsafe { (S::visits(self.descriptor()).plain)(marker, kind_of(self.0), limit) }
     }
 
     /// Visits queued objects by way of the prefetch ring, those of this object's type the fastest; returns how many.
-    pub(crate) fn visit_ring(self, marker: &mut Marker, limit: usize) -> usize {
+    pub(crate) fn visit_ring<S: Sharing>(self, marker: &mut Marker<S>, limit: usize) -> usize {
         // SAFETY: [INV-DESC-1] the kind of the object's block stands for the descriptor's type.
-        unsafe { (self.descriptor().visit_ring)(marker, kind_of(self.0), limit) }
+        unsafe { (S::visits(self.descriptor()).ring)(marker, kind_of(self.0), limit) }
     }
 
     /// Marks what a piece of an array leads to.
-    pub(crate) fn mark_piece(self, from: usize, marker: &mut Marker) {
+    pub(crate) fn mark_piece<S: Sharing>(self, range: Range<usize>, marker: &mut Marker<S>) {
         // SAFETY: as in `mark_edges`.
-        unsafe { (self.descriptor().mark_piece)(self.0, from, marker) };
+        unsafe { (S::visits(self.descriptor()).mark_piece)(self.0, range, marker) };
+    }
+
+    /// Marks what lies in a range of the cell's bytes leads to.
+    pub(crate) fn mark_range(self, range: Range<usize>, marker: &mut Marker) {
+        // SAFETY: as in `mark_edges`.
+        unsafe { (self.descriptor().visits.mark_range)(self.0, range, marker) };
     }
 
     /// Lists the object's edges.
@@ -155,7 +175,7 @@ impl<T: Trace> MarkEdges for Value<T> {
     const REACH: usize = if size_of::<T>() < LINE { size_of::<T>().saturating_sub(1) } else { LINE };
 
     #[inline(always)]
-    unsafe fn mark_edges(cell: NonNull<u8>, marker: &mut Marker) {
+    unsafe fn mark_edges<S: Sharing>(cell: NonNull<u8>, marker: &mut Marker<S>) {
         // SAFETY: [INV-OBJ-1] the cell holds a `T`, which nobody changes meanwhile.
         unsafe { cell.cast::<T>().as_ref() }.trace(marker);
     }
@@ -168,23 +188,52 @@ impl<H: Trace, T: Trace> MarkEdges for Sequence<H, T> {
     const REACH: usize = LINE;
 
     #[inline(always)]
-    unsafe fn mark_edges(cell: NonNull<u8>, marker: &mut Marker) {
+    unsafe fn mark_edges<S: Sharing>(cell: NonNull<u8>, marker: &mut Marker<S>) {
         // SAFETY: [INV-OBJ-1] the cell holds such a sequence.
-        unsafe { sequence::mark::<H, T>(cell, marker) };
+        unsafe { sequence::mark::<H, T, S>(cell, marker) };
+    }
+}
+
+impl<S: Sharing> Visits<S> {
+    const fn sized<T: Trace>() -> Self {
+        Self {
+            mark: Value::<T>::mark_edges,
+            plain: visit_plain::<Value<T>, S>,
+            ring: visit_ring::<Value<T>, S>,
+            mark_piece: |_, _, _| unreachable!("sized objects are traced in one piece"),
+            // SAFETY: [INV-OBJ-1] the cell holds a `T`.
+            mark_range: |cell, _, marker| unsafe { Value::<T>::mark_edges(cell, marker) },
+        }
+    }
+
+    const fn sequence<H: Trace, T: Trace>() -> Self {
+        Self {
+            mark: Sequence::<H, T>::mark_edges,
+            plain: visit_plain::<Sequence<H, T>, S>,
+            ring: visit_ring::<Sequence<H, T>, S>,
+            // SAFETY: [INV-OBJ-1] the cell holds a sequence of this header and element.
+            mark_piece: |cell, range, marker| unsafe { sequence::mark_piece::<H, T, S>(cell, range, marker) },
+            // SAFETY: as above.
+            mark_range: |cell, range, marker| unsafe { sequence::mark_range::<H, T, S>(cell, range, marker) },
+        }
     }
 }
 
 impl Descriptor {
+    /// Whether each object has its own length.
+    pub(crate) fn has_length(&self) -> bool {
+        self.cell_size == 0
+    }
+
     const fn sized<T: Trace>() -> Self {
         Self {
             cell_size: cell_size(size_of::<T>(), align_of::<T>()),
             align: align_of::<T>(),
             edges: T::NEEDS_TRACE,
             drops: core::mem::needs_drop::<T>(),
-            mark: Value::<T>::mark_edges,
-            visit_plain: visit_plain::<Value<T>>,
-            visit_ring: visit_ring::<Value<T>>,
-            mark_piece: |_, _, _| unreachable!("sized objects are traced in one piece"),
+            visits: Visits::sized::<T>(),
+            #[cfg(feature = "parallel")]
+            shared_visits: Visits::sized::<T>(),
             // SAFETY: [INV-OBJ-1] the cell holds a `T`, which nobody changes meanwhile.
             list: |cell, list| unsafe { cell.cast::<T>().as_ref() }.trace(list),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.
@@ -202,12 +251,10 @@ impl Descriptor {
             align: sequence::cell_align::<H, T>(),
             edges: H::NEEDS_TRACE || T::NEEDS_TRACE,
             drops: core::mem::needs_drop::<H>() || core::mem::needs_drop::<T>(),
-            mark: Sequence::<H, T>::mark_edges,
-            visit_plain: visit_plain::<Sequence<H, T>>,
-            visit_ring: visit_ring::<Sequence<H, T>>,
+            visits: Visits::sequence::<H, T>(),
+            #[cfg(feature = "parallel")]
+            shared_visits: Visits::sequence::<H, T>(),
             // SAFETY: [INV-OBJ-1] the cell holds a sequence of this header and element.
-            mark_piece: |cell, from, marker| unsafe { sequence::mark_piece::<H, T>(cell, from, marker) },
-            // SAFETY: as above.
             list: |cell, list| unsafe { O::object(cell, ()).as_ref() }.trace_object(list),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.
             drop: |cell| unsafe { ptr::drop_in_place(O::object(cell, ()).as_ptr()) },

@@ -11,9 +11,10 @@
 
 use core::alloc::Layout;
 use core::any::TypeId;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
-use super::marker::Marker;
+use super::marker::{Marker, Sharing};
 use super::trace::{Object, Trace, Visitor};
 
 /// A header followed by elements, in one object: what a record with a variable number of fields needs.
@@ -110,29 +111,60 @@ const PIECE: usize = 128;
 /// # Safety
 ///
 /// `[INV-SEQ-1]` for a sequence with this header and element.
-pub(crate) unsafe fn mark<H: Trace, T: Trace>(cell: NonNull<u8>, marker: &mut Marker) {
+pub(crate) unsafe fn mark<H: Trace, T: Trace, S: Sharing>(cell: NonNull<u8>, marker: &mut Marker<S>) {
     // SAFETY: the caller's.
     unsafe {
         header::<H, T>(cell).trace(marker);
-        mark_piece::<H, T>(cell, 0, marker);
+        mark_piece::<H, T, S>(cell, 0..length(cell), marker);
     }
 }
 
+/// Marks what the first elements of a range lead to, and queues the rest of it.
+///
 /// # Safety
 ///
 /// `[INV-SEQ-1]` for a sequence with this header and element.
-pub(crate) unsafe fn mark_piece<H: Trace, T: Trace>(cell: NonNull<u8>, from: usize, marker: &mut Marker) {
+pub(crate) unsafe fn mark_piece<H: Trace, T: Trace, S: Sharing>(
+    cell: NonNull<u8>,
+    range: Range<usize>,
+    marker: &mut Marker<S>,
+) {
     if !T::NEEDS_TRACE {
         return;
     }
     // SAFETY: the caller's.
     let elements = unsafe { tail::<H, T>(cell) };
-    let end = elements.len().min(from + PIECE);
-    for element in &elements[from..end] {
+    let Range { start, end } = range;
+    let next = end.min(start + PIECE);
+    for element in &elements[start..next] {
         element.trace(marker);
     }
-    if end < elements.len() {
-        marker.push_piece(cell, end);
+    if next < end {
+        marker.push_piece(cell, next..end);
+    }
+}
+
+/// Marks what the header and elements lead to that lie, also in part, in a range of the cell's bytes.
+///
+/// # Safety
+///
+/// `[INV-SEQ-1]` for a sequence with this header and element.
+pub(crate) unsafe fn mark_range<H: Trace, T: Trace, S: Sharing>(
+    cell: NonNull<u8>,
+    range: Range<usize>,
+    marker: &mut Marker<S>,
+) {
+    let first = tail_offset::<H, T>();
+    if range.start < first && H::NEEDS_TRACE {
+        // SAFETY: the caller's.
+        unsafe { header::<H, T>(cell) }.trace(marker);
+    }
+    if T::NEEDS_TRACE && size_of::<T>() > 0 {
+        // SAFETY: the caller's.
+        let elements = unsafe { tail::<H, T>(cell) };
+        let end = range.end.saturating_sub(first).div_ceil(size_of::<T>()).min(elements.len());
+        let start = (range.start.saturating_sub(first) / size_of::<T>()).min(end);
+        elements[start..end].iter().for_each(|element| element.trace(marker));
     }
 }
 

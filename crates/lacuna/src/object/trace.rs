@@ -38,6 +38,12 @@ use super::gc::Gc;
 /// - If the type can hold edges, dropping it does not look at what they lead to: when it is dropped, those objects may
 ///   be gone.
 /// - `trace` neither allocates in a heap nor drops or makes roots. It may panic; the collection is then abandoned.
+/// - `trace` may run on a thread that is not that of the heap, at the same time as the `trace` of other values, where
+///   `Config::mark_threads` is above one (feature `parallel`). The thread of the heap does nothing but mark meanwhile, so
+///   `trace` may read whatever the value owns or shares, also through an `Rc`; but it writes nothing, not even the count of
+///   that `Rc`, save by atomics or under a lock, and uses nothing that belongs to a thread. Where two values share a
+///   [table](crate::Ephemerons), one of them visits it. A type whose `trace` does otherwise is kept out of such heaps by
+///   whoever implements it.
 #[diagnostic::on_unimplemented(
     message = "the collector cannot find the edges of `{Self}`",
     label = "`{Self}` does not implement `Trace`",
