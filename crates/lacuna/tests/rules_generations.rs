@@ -479,3 +479,42 @@ fn minor_collections_run_by_themselves_where_they_pay_and_are_left_out_where_not
         assert!(kept.iter().all(|root| heap.get(root)[31] == 1));
     }
 }
+
+#[test]
+fn minor_collections_are_left_out_where_what_is_written_owns_much() {
+    #[derive(Trace)]
+    struct Registry<'gc> {
+        items: GcRefCell<Vec<Gc<'gc, u64>>>,
+        table: Ephemerons<Gc<'gc, u64>, Gc<'gc, u64>>,
+    }
+    // A vector, or a table, that every minor collection would have to go through because of one write.
+    for table in [false, true] {
+        let mut heap = Heap::with_config(Config::default().minor_step(Some(64 << 10)).min_heap(4 << 20));
+        let registry: Root<Registry<'static>> =
+            heap.enter(|cx| cx.alloc(Registry { items: GcRefCell::default(), table: Ephemerons::new() }).root(cx));
+        let _keys: Root<[Gc<'static, u64>]> = heap.enter(|cx| {
+            let keys = cx.alloc_slice_with(50_000, |i| cx.alloc(i as u64));
+            if table {
+                let table = registry.get(cx).edit_ephemerons(cx, |registry| &registry.table);
+                keys.iter().for_each(|&key| _ = table.insert(key, key));
+            } else {
+                registry.get(cx).borrow_mut(cx, |registry| &registry.items).extend(keys.iter());
+            }
+            keys.root(cx)
+        });
+        heap.collect();
+        for _ in 0..20_000 {
+            heap.enter(|cx| {
+                let new = cx.alloc(1_u64);
+                if table {
+                    registry.get(cx).edit_ephemerons(cx, |registry| &registry.table).insert(new, new);
+                } else {
+                    registry.get(cx).borrow_mut(cx, |registry| &registry.items)[0] = new;
+                }
+                cx.alloc([0_u8; 400]);
+            });
+        }
+        let stats = heap.stats();
+        assert!(stats.minor_collections < 30, "{} of {} collections", stats.minor_collections, stats.collections);
+    }
+}

@@ -16,10 +16,8 @@ use super::verify::{self, VerifyError};
 use super::work::Work;
 use super::{ephemerons, sweep, weak_pass};
 use crate::memory::chunk::SEGMENT;
+use crate::object::descriptor::ObjectRef;
 use crate::stats::{Cause, CycleStats};
-
-/// Bytes that looking at an ephemeron counts for: about those of an entry.
-const EPHEMERON: usize = 32;
 
 /// Collects the whole heap, without interruption. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
@@ -69,7 +67,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut stats = CycleStats { cause, minor: true, ..CycleStats::default() };
     let mut clock = Clock::start(core.config.measure_times);
 
-    let looked_at = core.remembered.iter().map(|object| object.bytes()).sum::<usize>() + core.segments.len() * SEGMENT;
+    let looked_at = if cause == Cause::Step { looked_at_again(core) } else { 0 };
     if cause == Cause::Step && !core.pacing.pays(looked_at) {
         // Even if all that is new were dead.
         core.pacing.learn(0, looked_at);
@@ -86,7 +84,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
     let (objects, bytes) = sweep::count_recent(core);
     if cause == Cause::Step {
-        core.pacing.learn(bytes, looked_at + stats.ephemerons_examined * EPHEMERON);
+        core.pacing.learn(bytes, looked_at);
         core.arm();
     }
     core.pacing.minor_collected(bytes);
@@ -101,6 +99,14 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     core.stats.live_bytes += bytes;
     core.stats.last = stats;
     verdict
+}
+
+/// Bytes of the dirty objects and segments, those of the collections that they own included, as far as they hold edges.
+///
+/// Code of the program runs: `Trace`.
+fn looked_at_again(core: &Core) -> usize {
+    let bytes = |object: &ObjectRef| object.bytes().max(object.count_edges() * size_of::<usize>());
+    core.remembered.iter().map(bytes).sum::<usize>() + core.segments.len() * SEGMENT
 }
 
 /// Marks from where `start` begins, and decides over what was not reached.

@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
 
-use super::edges::EdgeList;
+use super::edges::{EdgeCount, EdgeList};
 #[cfg(feature = "parallel")]
 use super::marker::Shared;
 use super::marker::{Alone, MarkEdges, Marker, Sharing, visit_plain, visit_ring};
@@ -37,6 +37,7 @@ pub(crate) struct Descriptor {
     #[cfg(feature = "parallel")]
     pub(crate) shared_visits: Visits<Shared>,
     list: unsafe fn(NonNull<u8>, &mut EdgeList),
+    count: unsafe fn(NonNull<u8>, &mut EdgeCount),
     drop: unsafe fn(NonNull<u8>),
     bytes: unsafe fn(NonNull<u8>) -> usize,
     pub(crate) type_name: fn() -> &'static str,
@@ -121,6 +122,14 @@ impl ObjectRef {
     pub(crate) fn list_edges(self, list: &mut EdgeList) {
         // SAFETY: as in `mark_edges`.
         unsafe { (self.descriptor().list)(self.0, list) };
+    }
+
+    /// The object's edges, those in what it owns outside of its cell included. An ephemeron counts for several.
+    pub(crate) fn count_edges(self) -> usize {
+        let mut count = EdgeCount::default();
+        // SAFETY: as in `mark_edges`.
+        unsafe { (self.descriptor().count)(self.0, &mut count) };
+        count.0
     }
 
     /// Bytes of the object itself, without the rest of its cell.
@@ -236,6 +245,8 @@ impl Descriptor {
             shared_visits: Visits::sized::<T>(),
             // SAFETY: [INV-OBJ-1] the cell holds a `T`, which nobody changes meanwhile.
             list: |cell, list| unsafe { cell.cast::<T>().as_ref() }.trace(list),
+            // SAFETY: as above.
+            count: |cell, count| unsafe { cell.cast::<T>().as_ref() }.trace(count),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.
             drop: |cell| unsafe { ptr::drop_in_place(cell.cast::<T>().as_ptr()) },
             bytes: |_| size_of::<T>(),
@@ -256,6 +267,8 @@ impl Descriptor {
             shared_visits: Visits::sequence::<H, T>(),
             // SAFETY: [INV-OBJ-1] the cell holds a sequence of this header and element.
             list: |cell, list| unsafe { O::object(cell, ()).as_ref() }.trace_object(list),
+            // SAFETY: as above.
+            count: |cell, count| unsafe { O::object(cell, ()).as_ref() }.trace_object(count),
             // SAFETY: as above; the caller of `ObjectRef::drop` gives it up.
             drop: |cell| unsafe { ptr::drop_in_place(O::object(cell, ()).as_ptr()) },
             // SAFETY: as above.

@@ -126,6 +126,27 @@ impl Visitor for HeldRoot {
     fn ephemerons(&mut self, _: TableEdge<'_>) {}
 }
 
+/// How many edges a value holds: what it costs to look at them. An ephemeron counts for as many as take its memory.
+#[derive(Default)]
+pub(crate) struct EdgeCount(pub(crate) usize);
+
+const EDGES_OF_AN_EPHEMERON: usize = 4;
+
+impl sealed::Sealed for EdgeCount {}
+
+impl Visitor for EdgeCount {
+    #[inline(always)]
+    fn edge<T: ?Sized + Object>(&mut self, _: Gc<'_, T>) {
+        self.0 += 1;
+    }
+
+    fn rooted(&mut self, _: *const (), _: NonNull<u8>) {}
+
+    fn ephemerons(&mut self, TableEdge(table): TableEdge<'_>) {
+        self.0 += table.live() * EDGES_OF_AN_EPHEMERON;
+    }
+}
+
 /// Whether a value holds any edge.
 #[derive(Default)]
 pub(crate) struct AnyEdge(pub(crate) bool);
