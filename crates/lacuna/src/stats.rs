@@ -216,7 +216,8 @@ impl Stops {
         for (place, &count) in self.counts.iter().enumerate() {
             below += u64::from(count);
             if below > wanted {
-                return Self::bound(place).min(self.longest);
+                // The last place has those that are longer than any bound, too.
+                return if place == STOPS - 1 { self.longest } else { Self::bound(place).min(self.longest) };
             }
         }
         self.longest
