@@ -36,14 +36,8 @@ pub struct Setup {
 
 impl Setup {
     /// What [`Config::default`] says.
-    pub const DEFAULT: Self = Self {
-        zeal: false,
-        auto_drain: true,
-        limit: None,
-        min_heap: 32 << 20,
-        mark_threads: 1,
-        increment_step: None,
-    };
+    pub const DEFAULT: Self =
+        Self { zeal: false, auto_drain: true, limit: None, min_heap: 32 << 20, mark_threads: 1, increment_step: None };
     /// Collects and verifies at every chance, and poisons freed cells.
     pub const ZEAL: Self = Self { zeal: true, ..Self::DEFAULT };
     /// As [`Self::ZEAL`], and two threads mark even if there is nearly nothing to mark.
