@@ -47,7 +47,7 @@ impl Lacuna {
 
     /// The settings for programs that cannot wait.
     fn config_for_short_pauses(&self) -> Config {
-        self.config()
+        if self.stop_the_world { self.config() } else { Config::low_latency() }
     }
 }
 

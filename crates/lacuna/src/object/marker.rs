@@ -21,6 +21,7 @@ use core::ptr::NonNull;
 use super::descriptor::{Descriptor, ObjectRef, Visits};
 use super::ephemerons::{TableEdge, TableList};
 use super::gc::Gc;
+use super::stack::Stack;
 use super::trace::{Object, Visitor, sealed};
 use crate::memory::block::Block;
 #[cfg(feature = "parallel")]
@@ -87,7 +88,7 @@ impl Sharing for Shared {
 /// that no one has accepted yet.
 #[derive(Default)]
 pub(crate) struct Marker<S = Alone> {
-    stack: Vec<ObjectRef>,
+    stack: Stack<ObjectRef>,
     pieces: Vec<Piece>,
     /// The queue could not grow, so that some marked objects are not in it. They are found again by going through all
     /// marked objects of the heap.
@@ -125,19 +126,19 @@ const NOTES: usize = 256;
 impl<S: Sharing> Marker<S> {
     /// Reserves the least room that marking needs; what it allocates beyond that it can do without.
     pub(crate) fn reserve(&mut self) -> Result<(), alloc::collections::TryReserveError> {
-        self.stack.try_reserve(RESERVE)?;
+        self.stack.reserve(RESERVE)?;
         self.pieces.try_reserve(RESERVE)
     }
 
     #[inline(always)]
     fn push(&mut self, object: ObjectRef) {
-        if self.stack.len() == self.stack.capacity() && !self.grow(object) {
+        if self.stack.top.len() == self.stack.top.capacity() && !self.grow(object) {
             return;
         }
         // SAFETY: there is room for one more.
         unsafe {
-            self.stack.as_mut_ptr().add(self.stack.len()).write(object);
-            self.stack.set_len(self.stack.len() + 1);
+            self.stack.top.as_mut_ptr().add(self.stack.top.len()).write(object);
+            self.stack.top.set_len(self.stack.top.len() + 1);
         }
     }
 
@@ -148,7 +149,7 @@ impl<S: Sharing> Marker<S> {
             self.deferred.add(object.cell());
             return false;
         }
-        let grown = self.stack.try_reserve(1).is_ok();
+        let grown = self.stack.grow().is_ok();
         self.overflowed |= !grown;
         grown
     }
@@ -263,7 +264,7 @@ impl Marker {
 
     /// Gives back what a large heap made the queue grow to.
     pub(crate) fn shrink(&mut self, entries: usize) {
-        shrink(&mut self.stack, entries.max(RESERVE));
+        self.stack.shrink(entries.max(RESERVE));
         shrink(&mut self.pieces, RESERVE);
         shrink(&mut self.noted, NOTES);
         shrink(&mut self.owners, 0);
@@ -369,13 +370,15 @@ impl Marker {
 
     /// Takes over what a shared marker has found and has not visited.
     pub(crate) fn take_back(&mut self, mut shared: Marker<Shared>) {
-        if self.stack.capacity() < shared.stack.capacity() {
+        if self.stack.is_empty() {
             core::mem::swap(&mut self.stack, &mut shared.stack);
         }
         if self.pieces.capacity() < shared.pieces.capacity() {
             core::mem::swap(&mut self.pieces, &mut shared.pieces);
         }
-        shared.stack.drain(..).for_each(|object| self.push(object));
+        while let Some(object) = shared.stack.pop() {
+            self.push(object);
+        }
         let pieces_left = !shared.pieces.is_empty() && self.pieces.try_reserve(shared.pieces.len()).is_err();
         if !pieces_left {
             self.pieces.append(&mut shared.pieces);
@@ -400,18 +403,22 @@ impl Marker<Shared> {
             range.end = middle;
             return Some(Batch { objects: Vec::new(), piece: Some(piece) });
         }
-        let half = self.stack.len() / 2;
+        if let Some(objects) = self.stack.take_lowest() {
+            return Some(Batch { objects, piece: None });
+        }
+        let top = &mut self.stack.top;
+        let half = top.len() / 2;
         if half < least {
             return None;
         }
         let count = half.min(BATCH);
         let mut objects = Vec::new();
         objects.try_reserve_exact(count).ok()?;
-        objects.extend_from_slice(&self.stack[..count]);
+        objects.extend_from_slice(&top[..count]);
         // Those queued last fill the gap.
-        let left = self.stack.len() - count;
-        self.stack.copy_within(left.., 0);
-        self.stack.truncate(left);
+        let left = top.len() - count;
+        top.copy_within(left.., 0);
+        top.truncate(left);
         Some(Batch { objects, piece: None })
     }
 
@@ -453,7 +460,7 @@ pub(crate) unsafe fn visit_plain<M: MarkEdges, S: Sharing>(
     limit: usize,
 ) -> usize {
     for visits in 0..limit {
-        match marker.stack.pop_if(|object| kind_of(object.cell()) == kind) {
+        match marker.stack.top.pop_if(|object| kind_of(object.cell()) == kind) {
             Some(object) => {
                 marker.visited = Some(object);
                 // SAFETY: the queue holds objects, and this one's block has the kind.
