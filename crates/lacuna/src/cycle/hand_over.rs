@@ -210,7 +210,9 @@ mod tests {
             let jobs = Jobs::new(3);
             let others = [Jobs::start(&jobs), Jobs::start(&jobs)];
             jobs.work(vec![1, 1]);
-            others.into_iter().for_each(|other| drop(other.join().unwrap()));
+            for other in others {
+                other.join().unwrap();
+            }
             jobs.check(6);
         });
     }
