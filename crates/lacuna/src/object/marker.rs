@@ -473,7 +473,7 @@ pub(crate) unsafe fn visit_plain<M: MarkEdges, S: Sharing>(
 }
 
 /// Objects in the prefetch ring.
-const RING: usize = 16;
+const RING: usize = 32;
 
 /// Visits queued objects by way of the prefetch ring: about `limit` of any type, those of the type `M`, which `kind` stands
 /// for, the fastest. Returns how many.
