@@ -1148,3 +1148,76 @@ fn rule_24_what_a_turn_keeps_lives_through_a_collection_in_increments() {
     finish(heap);
     world.check(&[0], true);
 }
+
+/// Sixteen bytes, so that four of them share a cache line, and two each dirty bit.
+#[derive(Trace)]
+struct Pair<'gc> {
+    left: GcCell<Option<Gc<'gc, u64>>>,
+    right: GcCell<Option<Gc<'gc, u64>>>,
+}
+
+#[test]
+fn rule_29_neighbours_of_different_ages_are_written_between_increments_and_minor_collections() {
+    type Slots<'gc> = [GcCell<Gc<'gc, Pair<'gc>>>];
+    const SLOTS: usize = 3000;
+    for zeal in [false, true] {
+        let mut heap = Heap::with_config(Config::default().zeal(zeal).collect_automatically(false));
+        let slots: Root<Slots<'static>> = heap.enter(|cx| {
+            let pair = |_| GcCell::new(cx.alloc(Pair { left: GcCell::new(None), right: GcCell::new(None) }));
+            cx.alloc_slice_with(SLOTS, pair).root(cx)
+        });
+        let mut model = vec![[None; 2]; SLOTS];
+        let mut random = 88172645463325252_u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        for step in 0..if zeal { 60 } else { 2000 } {
+            heap.enter(|cx| {
+                let slots: Gc<'_, Slots<'_>> = slots.get(cx);
+                for write in 0..below(40) {
+                    let (place, value) = (below(SLOTS), (step * 64 + write) as u64);
+                    match below(8) {
+                        // A new neighbour, where an old one was or will be.
+                        0 => {
+                            let pair = Pair { left: GcCell::new(Some(cx.alloc(value))), right: GcCell::new(None) };
+                            slots.set(cx, |slots| &slots[place], cx.alloc(pair));
+                            model[place] = [Some(value), None];
+                        }
+                        1 => {
+                            slots[place].get().set(cx, |pair| &pair.right, None);
+                            model[place][1] = None;
+                        }
+                        2..5 => {
+                            slots[place].get().set(cx, |pair| &pair.left, Some(cx.alloc(value)));
+                            model[place][0] = Some(value);
+                        }
+                        _ => {
+                            let moved = slots[below(SLOTS)].get().left.get();
+                            slots[place].get().set(cx, |pair| &pair.right, moved);
+                            model[place][1] = moved.map(|value| *value);
+                        }
+                    }
+                }
+            });
+            match below(10) {
+                0 => heap.begin_major(),
+                1 => heap.collect_minor(),
+                2 if below(20) == 0 => heap.collect(),
+                _ => {
+                    heap.step(StepBudget::units(below(600)));
+                }
+            }
+            heap.enter(|cx| {
+                let slots: Gc<'_, Slots<'_>> = slots.get(cx);
+                for (slot, expected) in slots.iter().zip(&model) {
+                    let pair = slot.get();
+                    let found = [pair.left.get(), pair.right.get()].map(|value| value.map(|value| *value));
+                    assert_eq!(found, *expected, "after step {step}");
+                }
+            });
+        }
+    }
+}

@@ -68,7 +68,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
     let mut clock = Clock::start(core.config.measure_times);
 
     let looked_at = if cause == Cause::Step { looked_at_again(core) } else { 0 };
-    if cause == Cause::Step && !core.pacing.pays(looked_at) {
+    if cause == Cause::Step && !core.pacing.pays(0, looked_at) {
         // Even if all that is new were dead.
         core.pacing.learn(0, looked_at);
         if !core.pacing.wants_minors() {

@@ -207,7 +207,7 @@ impl Core {
         let Wanted { descriptor, cell_size, .. } = wanted;
         self.larges.reserve()?;
         let block = self.pool.take_run(cell_size)?;
-        block.begin_run(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.drops);
+        block.begin_run(core::ptr::from_ref(descriptor).cast(), cell_size, descriptor.has_length(), descriptor.drops);
         self.larges.push(block);
         self.pacing.allocated += cell_size;
         Ok(block.base())
@@ -224,11 +224,7 @@ impl Core {
 
     #[inline(never)]
     fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
-        if Block::of(cell).is_run() {
-            // What has no bytes may lie at the end of the object, where another begins.
-            let last = Block::of(cell).info().cell_size.get() - 1;
-            // Objects that are not arrays are looked into as a whole, so one segment stands for all of them.
-            let offset = if suspect(cell).descriptor().has_length() { offset.min(last) } else { 0 };
+        if let Some(offset) = Block::of(cell).offset_in_run(offset) {
             if make_segment_dirty(cell, offset) {
                 self.remember_segment(cell, offset);
             }

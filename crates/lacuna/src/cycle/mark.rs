@@ -151,8 +151,8 @@ pub(crate) fn remembered_units(core: &Core) -> usize {
 /// Work units of marking what the roots of a page lead to.
 const UNITS_OF_PAGE: usize = 64;
 
-/// Visits queued objects as far as the work goes; says whether work is left and no object is. Those that the queue had no room for are left
-/// for the pause.
+/// Visits queued objects as far as the work goes; says whether work is left and no object is. Those that the queue had no
+/// room for are left for the pause.
 fn drain_some(core: &mut Core, work: &mut Work) -> bool {
     loop {
         if work.is_spent() {

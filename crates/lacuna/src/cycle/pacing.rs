@@ -25,11 +25,19 @@ struct Minors {
     left_out: u32,
     /// For how many they are left out next time.
     doubt: u32,
+    /// What the last one cost for each byte allocated, in bytes marked, if it has not paid.
+    cost: f64,
 }
 
 /// How many times longer than configured the interval between minor collections may be where major ones are done in
 /// increments.
 const LONGEST_STRETCH: usize = 4;
+
+/// The part of new objects that live on from which minor collections are not tried again at once.
+const NEARLY_ALL: f64 = 0.95;
+
+/// To what a longer interval has to bring their cost down for a still longer one to be tried.
+const WORTH_TRYING: f64 = 0.8;
 
 /// Major collections for which minor ones are left out at the most.
 const LARGEST_DOUBT: u32 = 32;
@@ -39,18 +47,26 @@ impl Minors {
         let step = config.minor_step.unwrap_or(usize::MAX);
         // Where stops are to be short, those of minor collections are, too.
         let stretch = if config.increment_step.is_some() { LONGEST_STRETCH } else { usize::MAX };
-        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 1 }
+        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 1, cost: f64::INFINITY }
     }
 
-    /// After a minor collection that did or did not pay, where so many bytes lie between two major ones.
-    fn learn(&mut self, paid: bool, room: usize) {
+    /// After a minor collection that did or did not pay, has cost so much for each byte allocated, and was survived by such a
+    /// part of those, where so many bytes lie between two major ones.
+    ///
+    /// One that did not pay is tried again after twice as much was allocated, unless that is too long, nearly everything
+    /// has survived, or trying it again did not help.
+    fn learn(&mut self, paid: bool, cost: f64, survived: f64, room: usize) {
         let Some(least) = self.least else { return };
         if paid {
-            (self.step, self.doubt) = ((self.step / 2).max(least), 1);
+            (self.step, self.doubt, self.cost) = ((self.step / 2).max(least), 1, f64::INFINITY);
             return;
         }
         self.step = self.step.saturating_mul(2);
-        if self.step > (room / 4).min(least.saturating_mul(self.stretch)) && least <= room {
+        let longest = (room / 4).min(least.saturating_mul(self.stretch));
+        let hopeless = survived > NEARLY_ALL || cost > self.cost * WORTH_TRYING;
+        self.cost = cost;
+        if (self.step > longest || hopeless) && least <= room {
+            self.cost = f64::INFINITY;
             self.step = usize::MAX;
             self.left_out = self.doubt;
             self.doubt = (self.doubt * 2).min(LARGEST_DOUBT);
@@ -205,16 +221,19 @@ impl Pacing {
     /// After a minor collection that was due, which so many more bytes have survived, and which has looked at so many again:
     /// whether it has paid.
     pub(crate) fn learn(&mut self, survived: usize, looked_at: usize) {
-        let paid = self.pays(survived + looked_at);
-        self.minors.learn(paid, self.room());
+        let allocated = self.allocated.max(1) as f64;
+        let cost = (survived + looked_at) as f64 / allocated;
+        self.minors.learn(self.pays(survived, looked_at), cost, survived as f64 / allocated, self.room());
     }
 
-    /// Whether a minor collection pays that has to look at so many bytes.
-    pub(crate) fn pays(&self, bytes: usize) -> bool {
-        // What collecting costs for each byte allocated, in bytes marked: by this minor collection, and without them.
-        let minor = bytes as f64 / self.allocated.max(1) as f64;
+    /// Whether a minor collection pays that so many bytes survive, and which has to look at so many again.
+    pub(crate) fn pays(&self, survived: usize, looked_at: usize) -> bool {
+        // What collecting costs for each byte allocated, in bytes marked. Without minor collections: everything alive, each
+        // time the room is used up. With them: what they mark and look at, and everything alive all the same, but only each
+        // time that what survives them has used the room up.
+        let each = |bytes: usize| bytes as f64 / self.allocated.max(1) as f64;
         let major = self.at_major as f64 / self.room() as f64;
-        minor <= major + REUSE
+        each(survived) * (1.0 + major) + each(looked_at) <= major + REUSE
     }
 
     /// Bytes between the last major collection and the goal.

@@ -27,6 +27,8 @@ pub(crate) struct BlockInfo {
     pub(crate) run: Cell<u32>,
     /// Whether it holds one large object instead of cells.
     large: Cell<bool>,
+    /// Whether that is an array.
+    array: Cell<bool>,
     /// Cells that fit.
     cells: Cell<u32>,
     /// Occupied cells, as counted last.
@@ -152,9 +154,10 @@ impl Block {
     }
 
     /// Makes a run fresh from the pool one large object of so many bytes.
-    pub(crate) fn begin_run(self, kind: *const (), bytes: usize, drops: bool) {
+    pub(crate) fn begin_run(self, kind: *const (), bytes: usize, array: bool, drops: bool) {
         let info = self.info();
         info.large.set(true);
+        info.array.set(array);
         info.cells.set(1);
         info.cell_size.set(bytes);
         info.live.set(0);
@@ -216,6 +219,16 @@ impl Block {
         let bits = unsafe { table.cast::<BlockBits>().as_ref() };
         let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
         bits[granule / 64].get() & 1 << (granule % 64) != 0
+    }
+
+    /// The offset of a byte that stands for a byte of the run's object: itself in an array, of which parts are looked into,
+    /// and 0 in what is looked into as a whole. `None` if it begins no run.
+    #[inline]
+    pub(crate) fn offset_in_run(self, offset: usize) -> Option<usize> {
+        let info = self.info();
+        // What has no bytes may lie at the end of the object, where another begins.
+        let within = if info.array.get() { offset.min(info.cell_size.get() - 1) } else { 0 };
+        info.large.get().then_some(within)
     }
 
     /// Whether it begins a run with one large object.

@@ -123,7 +123,7 @@ mod tests {
         let mut larges = Larges::default();
         let mut add = |larges: &mut Larges, live| {
             let run = pool.take_run(20_000).unwrap();
-            run.begin_run(core::ptr::dangling(), 20_000, false);
+            run.begin_run(core::ptr::dangling(), 20_000, false, false);
             larges.reserve().unwrap();
             larges.push(run);
             if live {
