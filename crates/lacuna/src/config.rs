@@ -180,8 +180,8 @@ impl Config {
         self
     }
 
-    /// Whether the heap is collected automatically. Default true. Without, only [`Heap::collect`](crate::Heap::collect)
-    /// and the heap limit start a collection.
+    /// Whether the heap is collected automatically. Default true. Without, only what the program calls
+    /// ([`Heap::collect`](crate::Heap::collect) and the like) and the heap limit start a collection.
     pub fn collect_automatically(mut self, automatic: bool) -> Self {
         self.automatic = automatic;
         self
@@ -223,11 +223,11 @@ impl Config {
 
     /// How many threads mark, that of the heap included. Default 1. Needs the feature `parallel`.
     ///
-    /// The others are started when a collection has much to mark, and end before it goes on; the program sees nothing of
-    /// them, save in a hand-written [`Trace`](crate::Trace), in the order in which the values of dead
-    /// [ephemerons](crate::Ephemerons) are dropped, which may differ from run to run, and in the statistics of what
-    /// marking did. If one cannot be started, the rest do its work; but where memory runs out in the very moment that a thread
-    /// is started, the standard library ends the process.
+    /// The others are started when a collection has much to mark in one stop, and end before it goes on; the
+    /// program sees nothing of them, save in a hand-written [`Trace`](crate::Trace), in the order in which the
+    /// values of dead [ephemerons](crate::Ephemerons) are dropped, which may differ from run to run, and in the
+    /// statistics of what marking did. If one cannot be started, the rest do its work; but where memory runs out in
+    /// the very moment that a thread is started, the standard library ends the process.
     ///
     /// ```
     /// # #[cfg(feature = "parallel")] {

@@ -42,9 +42,9 @@ const ZEAL_UNITS: usize = 100;
 /// There are two ways to use it, which mix freely. *Scopes*: [`enter`](Self::enter) gives access by plain pointers
 /// ([`Gc`]) while nothing is freed. *Handles*: [`alloc`](Self::alloc) returns [`Root`]s, which live across collections.
 ///
-/// A collection runs when a scope ends or a handle is allocated and the heap has grown to its goal or enough was allocated
-/// for a [minor](Self::collect_minor) one, when one is called for, and never at any other point. A heap belongs to one thread; a program can have
-/// many.
+/// A collection, or an increment of one, runs when a scope ends or a handle is allocated and the heap has grown to its goal
+/// or enough was allocated for a [minor](Self::collect_minor) one, when one is called for, and never at any other point. A
+/// heap belongs to one thread; a program can have many.
 ///
 /// ```
 /// use lacuna::{Gc, GcCell, Heap, Root, Trace};
@@ -101,9 +101,9 @@ impl Heap {
 
     /// Runs `scope` with access to the heap, and returns what it returns.
     ///
-    /// Inside, nothing is freed and no collection runs, so a long computation should enter many times. When the scope
-    /// ends, a collection runs if it is due, and callbacks run as [`Config::auto_drain`] says. If `scope` panics, the
-    /// panic passes through and the heap stays as it is.
+    /// Inside, nothing is freed and no collection runs, so a long computation should enter many times. When the scope ends,
+    /// a collection or an increment of one runs if it is due, and callbacks run as [`Config::auto_drain`] says. If `scope`
+    /// panics, the panic passes through and the heap stays as it is.
     pub fn enter<R>(&mut self, scope: impl for<'gc> FnOnce(&'gc Mutator<'gc>) -> R) -> R {
         let result = self.mutator.enter(scope);
         if self.mutator.core_mut().wants_safepoint() {
@@ -259,9 +259,9 @@ impl Heap {
 
     /// Begins a major collection that is done in increments, unless one is under way.
     ///
-    /// The increments are done by [`step`](Self::step), and when scopes end if
-    /// [`Config::increment_step`](crate::Config::increment_step) says so. [`collect`](Self::collect) does not wait for them:
-    /// it collects everything at once.
+    /// The increments are done by [`step`](Self::step). What it does not do is done when scopes end, after each
+    /// [`increment_step`](crate::Config::increment_step) bytes or 64 KiB, if the heap collects automatically.
+    /// [`collect`](Self::collect) does not wait for them: it collects everything at once.
     ///
     /// ```
     /// use lacuna::{Heap, Phase, StepBudget};

@@ -33,10 +33,11 @@ pub struct Stats {
     /// External bytes, as told with [`Heap::add_external`](crate::Heap::add_external) and
     /// [`Heap::set_external`](crate::Heap::set_external).
     pub external_bytes: usize,
-    /// The size at which the next automatic collection is due.
+    /// The size at which the next automatic major collection is due, or if it is done in increments, has ended marking.
     pub goal_bytes: usize,
-    /// Whether the next scope that ends, or allocation by handle, collects everything: the size has reached the goal, a scope
-    /// found no memory, or minor collections have left much more memory unused than there is in use.
+    /// Whether the next scope that ends, or allocation by handle, collects everything or does an increment of that: the size
+    /// has reached the goal or that of the next increment, a scope found no memory, or minor collections have left much more
+    /// memory unused than there is in use.
     pub major_due: bool,
     /// Roots that exist.
     pub roots: usize,

@@ -22,8 +22,7 @@ use crate::stats::{Cause, CycleStats};
 /// Collects the whole heap, without interruption. `at_once`: also drops everything dead now, and gives empty chunks back.
 ///
 /// User code may run: `Drop` of dead objects and of the values of dead ephemerons. If a hand-written `Trace` panics, the
-/// panic passes through after the heap was put into a state in which everything counts as alive, until the next
-/// collection finds out.
+/// collection is abandoned, and the panic passes through: nothing is freed before the next major collection.
 ///
 /// In zeal, says what is wrong with the heap.
 pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<(), VerifyError> {

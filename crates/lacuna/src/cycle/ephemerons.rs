@@ -140,7 +140,7 @@ pub(crate) fn kill_unmarked(core: &Core, stats: &mut CycleStats) -> usize {
     killed
 }
 
-/// Forgets all tables and everything that waits: marking was abandoned, and everything counts as alive.
+/// Forgets all tables and everything that waits: marking was abandoned, and nothing is freed.
 pub(crate) fn abandon(core: &mut Core) {
     let Core { weak, marker, .. } = core;
     empty_lists(weak, &marker.examined);
