@@ -47,7 +47,7 @@ impl Minors {
         let step = config.minor_step.unwrap_or(usize::MAX);
         // Where stops are to be short, those of minor collections are, too.
         let stretch = if config.increment_step.is_some() { LONGEST_STRETCH } else { usize::MAX };
-        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 1, cost: f64::INFINITY }
+        Self { least: config.minor_step, stretch, step, left_out: 0, doubt: 0, cost: f64::INFINITY }
     }
 
     /// After a minor collection that did or did not pay, has cost so much for each byte allocated, and was survived by such a
@@ -58,7 +58,7 @@ impl Minors {
     fn learn(&mut self, paid: bool, cost: f64, survived: f64, room: usize) {
         let Some(least) = self.least else { return };
         if paid {
-            (self.step, self.doubt, self.cost) = ((self.step / 2).max(least), 1, f64::INFINITY);
+            (self.step, self.doubt, self.cost) = ((self.step / 2).max(least), 0, f64::INFINITY);
             return;
         }
         self.step = self.step.saturating_mul(2);
@@ -69,7 +69,7 @@ impl Minors {
             self.cost = f64::INFINITY;
             self.step = usize::MAX;
             self.left_out = self.doubt;
-            self.doubt = (self.doubt * 2).min(LARGEST_DOUBT);
+            self.doubt = (self.doubt * 2).clamp(1, LARGEST_DOUBT);
         }
     }
 
