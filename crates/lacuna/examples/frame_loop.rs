@@ -92,11 +92,12 @@ impl Log {
 fn events() {
     // ANCHOR: events
     let mut heap = Heap::with_config(Config::low_latency().min_heap(1 << 20));
+    let sprites = sprites(&mut heap);
+    heap.collect(); // the level is loaded
+
     let log = Rc::new(RefCell::new(Log::default()));
     let told = Rc::clone(&log);
     heap.on_event(move |event| told.borrow_mut().add(event));
-
-    let sprites = sprites(&mut heap);
     (1..=FRAMES).for_each(|number| frame(&mut heap, &sprites, number));
 
     let log = log.borrow();
