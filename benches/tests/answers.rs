@@ -71,7 +71,7 @@ fn collectors_run_what_they_should() {
             "pause:1x0.01s",
             "bt-beside:4x1",
         ] {
-            let report = driver::run(text.parse().unwrap(), system).unwrap();
+            let report = driver::run_in_process(text.parse().unwrap(), system).unwrap();
             assert_eq!(report.outcome.is_err(), lacking.contains(&text), "{report}");
         }
     }
