@@ -5,9 +5,14 @@
 //! objects count as alive, and marks what roots made since and dirty objects lead to (Demers et al., "Combining
 //! generational and conservative garbage collection", 1990).
 //!
-//! `[INV-CYCLE-2]` While the heap is armed, a marked object that leads to an unmarked one is dirty, and a root that leads to
-//! an unmarked one lies in a recent page. A collection ends with no marked object leading to an unmarked one; new objects
-//! are unmarked; a write to a marked object makes it dirty first.
+//! `[INV-CYCLE-2]` While the heap is armed, an object is *dirty* that was marked and was written since it was looked into; it
+//! is remembered. A marked object that leads to one that is neither marked nor dirty is dirty itself, and a root that leads to
+//! such an object lies in a recent page. A collection ends with no marked object leading to an unmarked one; new objects are
+//! unmarked; a write to a marked object makes it dirty first.
+//!
+//! Between collections a dirty object loses its mark, so that the barrier has to look at nothing but the mark, and gets
+//! it back when the next collection begins. While marking it keeps it, or it would be visited as often as it is written;
+//! and until its block is counted, since it would be taken for dead. Then a bit of its own says that it is dirty.
 
 use super::core::Core;
 use super::major;

@@ -16,7 +16,9 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{is_marked_and_clean, make_clean, make_dirty, make_segment_clean, make_segment_dirty};
+use crate::memory::chunk::{
+    is_marked_and_clean, make_clean, make_dirty, make_segment_clean, make_segment_dirty, mark, unmark,
+};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
@@ -46,7 +48,7 @@ pub(crate) struct Core {
     pub(crate) marker: Marker,
     /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
-    /// For each dirty pair of granules an object that starts there, and was marked when it was written.
+    /// The dirty objects, each marked when it was written. While marks are set or counted, one for each dirty pair of granules.
     pub(crate) remembered: Vec<ObjectRef>,
     /// The dirty segments of large objects, each by the object and the offset of a byte in it.
     pub(crate) segments: Vec<(ObjectRef, usize)>,
@@ -224,16 +226,31 @@ impl Core {
 
     #[inline(never)]
     fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
+        let has_room = self.remembered.len() < self.remembered.capacity();
+        if Block::of(cell).is_run() || self.stage.needs_marks() || !has_room {
+            return self.make_dirty_slowly(cell, offset);
+        }
+        self.remembered.push(suspect(cell));
+        // Then the barrier need not look any further than for a new object. The cell is occupied, and marked again by the
+        // next collection first of all, so it lives until the next major one begins, which forgets what is remembered.
+        unmark(cell);
+    }
+
+    /// [`make_dirty`](Self::make_dirty) of anything at any time.
+    #[cold]
+    #[inline(never)]
+    fn make_dirty_slowly(&mut self, cell: NonNull<u8>, offset: usize) {
         if let Some(offset) = Block::of(cell).offset_in_run(offset) {
             if make_segment_dirty(cell, offset) {
                 self.remember_segment(cell, offset);
             }
-        } else if self.remembered.try_reserve(1).is_ok() {
+        } else if self.remembered.try_reserve(1).is_err() {
+            self.forget_a_write();
+        } else if self.stage.needs_marks() {
             make_dirty(cell);
-            // Its cell is marked, so it lives until the next major collection begins, which forgets what is remembered.
             self.remembered.push(suspect(cell));
         } else {
-            self.forget_a_write();
+            self.make_dirty(cell, offset);
         }
     }
 
@@ -273,7 +290,10 @@ impl Core {
 
     /// Makes all objects clean.
     pub(crate) fn forget_remembered(&mut self) {
-        self.remembered.drain(..).for_each(|object| make_clean(object.cell()));
+        for object in self.remembered.drain(..) {
+            make_clean(object.cell());
+            mark(object.cell());
+        }
         self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
     }
 

@@ -65,6 +65,11 @@ impl Stage {
         matches!(self, Self::Clearing { .. } | Self::Marking { .. } | Self::CatchingUp(_))
     }
 
+    /// Whether the marks are being set, or are still to be counted, so that they may not change for another reason.
+    pub(crate) fn needs_marks(self) -> bool {
+        self.is_marking() || matches!(self, Self::Counting { .. })
+    }
+
     /// The phase it belongs to.
     pub(crate) fn phase(self) -> Phase {
         match self {

@@ -77,7 +77,7 @@ pub(crate) fn mark_recent(core: &mut Core) {
     mark_guarded(core);
 }
 
-/// Visits the segment that was remembered last, or queues the objects of the pair of granules that was, and makes it clean;
+/// Visits the segment that was remembered last, or marks and queues the object, or queues the objects of the pair of granules that was, and makes it clean;
 /// `None` if nothing is remembered.
 fn revisit_remembered(core: &mut Core) -> Option<()> {
     if let Some((object, offset)) = core.segments.pop() {
@@ -86,7 +86,12 @@ fn revisit_remembered(core: &mut Core) -> Option<()> {
         core.marker.visit_range(object, start..start + SEGMENT);
         return Some(());
     }
-    let cell = core.remembered.pop()?.cell();
+    let object = core.remembered.pop()?;
+    let cell = object.cell();
+    if !is_marked(cell) {
+        core.marker.mark_object(object);
+        return Some(());
+    }
     make_clean(cell);
     for cell in Block::marked_in_pair(cell) {
         core.marker.requeue(object_at(Block::of(cell), cell.addr().get() % BLOCK_SIZE));

@@ -304,8 +304,8 @@ pub(crate) const BYTES_OF_SURVIVOR: usize = 256;
 const BYTES_OF_ARRAY: usize = 64;
 
 /// Bytes that are allocated for each work unit of marking, where there is room for that: so an increment after 16 KiB takes
-/// about as long as the allocation of 16 KiB of small objects and what is done with them.
-const BYTES_FOR_UNIT: usize = 8;
+/// some tenths of a millisecond beside a live heap of a GiB, where each object is a miss in the caches.
+const BYTES_FOR_UNIT: usize = 12;
 
 /// Work units of counting a block.
 pub(crate) const UNITS_OF_BLOCK: usize = 8;

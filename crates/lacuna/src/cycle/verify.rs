@@ -149,6 +149,7 @@ fn check_barrier(core: &Core) -> Result<(), VerifyError> {
     }
     let written = core.segments.iter().map(|&(object, _)| object);
     let queued: HashSet<ObjectRef> = core.marker.queued().chain(written).collect();
+    let remembered: HashSet<ObjectRef> = core.remembered.iter().copied().collect();
     let small = core.spaces.iter().flat_map(|space| {
         space.all_blocks().flat_map(move |block| {
             block.marks().iter().enumerate().flat_map(move |(word, marks)| {
@@ -163,9 +164,10 @@ fn check_barrier(core: &Core) -> Result<(), VerifyError> {
         }
         let mut list = EdgeList::default();
         object.list_edges(&mut list);
-        if let Some(&target) = list.edges.iter().find(|&&target| !is_marked(target)) {
+        let is_unknown = |&&target: &&NonNull<u8>| !is_marked(target) && !remembered.contains(&suspect(target));
+        if let Some(&target) = list.edges.iter().find(is_unknown) {
             return Err(VerifyError {
-                what: "an object that was looked into leads to one that is not marked, and is not dirty",
+                what: "an object that was looked into and is not dirty leads to one that is neither marked nor dirty",
                 object: Some((suspect(target).descriptor().type_name)()),
                 referrer: Some((object.descriptor().type_name)()),
             });

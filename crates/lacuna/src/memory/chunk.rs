@@ -19,7 +19,7 @@
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
 //! - `[INV-CHUNK-4]` A pair of granules is dirty exactly while the heap remembers it: the marked objects that start in it
-//!   may have been written since. In a pause, when nothing is remembered, it is dirty while one of its marked cells is
+//!   may have been written since, while marks were set or counted. In a pause, when nothing is remembered, it is dirty while one of its marked cells is
 //!   [deferred](super::deferred).
 //! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
 //!   counted.
@@ -213,6 +213,12 @@ pub(crate) unsafe fn mark_shared(cell: NonNull<u8>) -> bool {
     // Nothing is published with a mark: what was written before was seen when the threads began, and what they write is
     // seen when they have ended.
     word.load(Relaxed) & bit == 0 && word.fetch_or(bit, Relaxed) & bit == 0
+}
+
+/// Takes the mark of the cell away.
+pub(crate) fn unmark(cell: NonNull<u8>) {
+    let (word, bit) = mark_word(cell);
+    word.set(word.get() & !bit);
 }
 
 /// The word of the dirty bits that has the bit of a cell's pair of granules, and the number of the bit.
