@@ -54,7 +54,7 @@ fn first_of_interest(table: &dyn EphemeronTable, stats: &CycleStats) -> u32 {
 
 /// Looks at the entries of a table for the first time, from a place on.
 fn examine(weak: &mut WeakSlots, marker: &mut Marker, table: Reached, first: u32, tally: &mut Tally) {
-    if !table.table().converges() {
+    if !table.table().converges() || table.table().live() == 0 {
         return;
     }
     marker.watch();
@@ -149,16 +149,19 @@ pub(crate) fn abandon(core: &mut Core) {
 }
 
 /// Forgets all tables, whose entries have all been looked at, and drops the values of dead ones, which runs code of the
-/// program.
-pub(crate) fn drop_dead(tables: TableList, failures: &mut Failures) {
+/// program. Returns the bytes of the tables.
+pub(crate) fn drop_dead(tables: TableList, failures: &mut Failures) -> usize {
     let mut rest = Rest(tables);
+    let mut bytes = 0;
     while let Some(table) = rest.0.forget_one() {
         table.header().set_seen(table.places());
+        bytes += table.bytes();
         let mut left = true;
         while left {
             failures.record(catch(FailureKind::Drop, None, || left = table.drop_one_dead()));
         }
     }
+    bytes
 }
 
 /// Tables that are forgotten also if the drop of a value panics, where that cannot be caught.

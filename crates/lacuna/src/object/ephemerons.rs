@@ -44,6 +44,9 @@ pub(crate) trait EphemeronTable {
     /// Places for entries, empty ones and dead ones counted.
     fn places(&self) -> u32;
 
+    /// Bytes that it takes beside itself.
+    fn bytes(&self) -> usize;
+
     /// Calls `each` with the first unmarked key of each entry in a range that has one, and with what its value leads to, if
     /// that is found at once.
     fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
