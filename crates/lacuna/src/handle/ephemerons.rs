@@ -758,6 +758,15 @@ impl<K: Keys, V: Trace> Entry<K, V> {
     }
 }
 
+impl<K: Keys, V> Entry<K, V> {
+    /// The key that the entry waits for: the first that is unmarked.
+    #[inline(always)]
+    fn awaited_key(&self) -> Option<ObjectRef> {
+        let waits = self.link.state() == State::Watching;
+        if waits { self.keys.find(&mut |key| !is_marked(key)).map(suspect) } else { None }
+    }
+}
+
 impl<K, V: Trace> Entry<K, V> {
     /// The first object that the value leads to, if that is found at once.
     #[inline(always)]
@@ -838,6 +847,7 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
     ) -> (Option<Waiter>, Option<Unresolved>) {
         let content = self.content.borrow();
         let again = &content.entries[entry as usize];
+        self.header.watches_no_more();
         let next = again.link.next();
         let unmarked = again.examine(marker, tally);
         (next, unmarked.map(|key| Unresolved { entry, key, value: again.leads_to() }))
@@ -846,10 +856,13 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
     fn prefetch(&self, entry: u32) {
         if let Some(entry) = self.content.borrow().entries.get(entry as usize) {
             prefetch(NonNull::from(entry).cast());
+            // It may lie across two lines.
+            prefetch(NonNull::from(&entry.link).cast());
         }
     }
 
     fn watch(&self, entry: u32, next: Option<Waiter>) {
+        self.header.watches();
         self.content.borrow().entries[entry as usize].link.watch(next);
     }
 
@@ -864,18 +877,27 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
 
     fn stop_watching(&self) {
         let content = self.content.borrow();
-        content
-            .entries
-            .iter()
-            .filter(|entry| entry.link.state() == State::Watching)
-            .for_each(|entry| entry.link.settle());
+        content.entries.iter().filter(|entry| entry.link.state() == State::Watching).for_each(|entry| {
+            self.header.watches_no_more();
+            entry.link.settle();
+        });
     }
 
-    fn kill(&self, entry: u32) -> Option<Waiter> {
-        let entries = &self.content.borrow().entries;
-        let next = entries[entry as usize].link.next();
-        self.die(entries, entry);
-        next
+    fn awaited_keys(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
+        for entry in self.content.borrow().range(&range) {
+            entry.awaited_key().into_iter().for_each(&mut *each);
+        }
+    }
+
+    fn kill_waiting(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
+        let content = self.content.borrow();
+        for (entry, position) in content.range(&range).iter().zip(range.start..) {
+            if let Some(key) = entry.awaited_key() {
+                each(key);
+                self.header.watches_no_more();
+                self.die(&content.entries, position);
+            }
+        }
     }
 
     fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize {
