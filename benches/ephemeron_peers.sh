@@ -2,8 +2,8 @@
 # `ephemeron` on lacuna, beside the WeakMap of node and the ephemerons of OCaml where those are installed.
 #
 # Runs the systems in turns, and says of the medians: whether the entries that a collection of lacuna looked at are at most
-# four times the entries, in each order; whether ten times the entries take ten times as long; and how many times longer
-# the others took. Ends with 1 if a count is wrong. Times depend on what else the machine does: they are judged, and do not
+# four times the entries, in each order; how many times as long ten times the entries take, beside a plain linked list that
+# lies in the same order; and how many times longer the others took. Ends with 1 if a count is wrong. Times depend on what else the machine does: they are judged, and do not
 # fail the script.
 #
 #     benches/ephemeron_peers.sh [ENTRIES] [RUNS]
@@ -73,6 +73,10 @@ for order in forward reverse random; do
     tenth_collect=$(median collect_ms < "$build/lacuna-$order-tenth")
     awk -v order="$order" -v all="$collect" -v tenth="$tenth_collect" \
         'BEGIN { printf "%s: the collection takes %.1f times as long for 10 times the entries\n", order, all / tenth }'
+    list=$(median list_ms < "$build/lacuna-$order")
+    tenth_list=$(median list_ms < "$build/lacuna-$order-tenth")
+    awk -v order="$order" -v all="$list" -v tenth="$tenth_list" -v collect="$collect" \
+        'BEGIN { printf "%s: that of a list in the same order %.1f times, and %.2f times as long\n", order, all / tenth, all / collect }'
     for system in "${peers[@]}"; do
         touch "$build/$system-$order"
         theirs=$(median seconds < "$build/$system-$order")

@@ -11,8 +11,9 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
+use std::time::Duration;
 
-use lacuna::{Budget, Config, Ephemerons, Gc, GcCell, Heap, Mutator, Root, Trace, Weak};
+use lacuna::{Budget, Config, Ephemerons, Gc, GcCell, Heap, MarkOrder, Mutator, Root, Trace, Weak};
 
 use super::{Role, System, count_cleanup, take_cleanups};
 use crate::report::{
@@ -147,6 +148,13 @@ struct Ends<'gc> {
     tail: GcCell<Option<Gc<'gc, Link<'gc>>>>,
 }
 
+/// A node of a list, of as many bytes as a collection reads for an entry of `ephemeron`.
+#[derive(Trace)]
+struct Step<'gc> {
+    next: GcCell<Option<Gc<'gc, Step<'gc>>>>,
+    rest: [u64; 7],
+}
+
 #[derive(Trace)]
 struct Object {
     id: u64,
@@ -188,6 +196,28 @@ where
         });
     }
     array
+}
+
+/// The first collection of a linked list that is laid out in an order, as the entries of `ephemeron` are: what it costs to
+/// follow a chain through memory, whatever the links are made of.
+fn marked_list(config: Config, order: &[usize]) -> Duration {
+    // A list has no use for the prefetch ring, which is for what has several objects to look at.
+    let mut heap = Heap::with_config(config.mark_order(MarkOrder::Plain));
+    let first = heap.enter(|cx| {
+        let mut all = vec![None; order.len()];
+        for &i in order {
+            all[i] = Some(cx.alloc(Step { next: GcCell::new(None), rest: [0; 7] }));
+        }
+        for pair in all.windows(2) {
+            let [Some(link), next] = *pair else { unreachable!("all links are made") };
+            link.set(cx, |link| &link.next, next);
+        }
+        all[0].expect("all links are made").root(cx)
+    });
+    let ((), took) = timed(|| heap.collect());
+    assert_eq!(heap.stats().live_objects, order.len(), "links of the list");
+    drop(first);
+    took
 }
 
 /// The graph of `mark`: its first node.
@@ -426,7 +456,7 @@ impl System for Lacuna {
                 let all = cx.get(&all);
                 let table = cx.alloc(Table::new());
                 let object = |i: usize| all[i].get().expect("the array is filled");
-                for i in order {
+                for &i in &order {
                     table.edit(cx).insert(object(i), object(i + 1));
                 }
                 (table.root(cx), object(0).root(cx))
@@ -444,6 +474,8 @@ impl System for Lacuna {
         let left = heap.with(&table, |table| table.live_count());
         let measured = clock.stop(sum).with("entries", entries as f64).with("examined", examined as f64);
         let measured = measured.with("insert_ms", inserted.as_secs_f64() * 1e3);
+        drop((table, heap));
+        let measured = measured.with("list_ms", marked_list(self.config(), &order).as_secs_f64() * 1e3);
         Ok(ephemeron_figures(measured, kept, cleared, left))
     }
 

@@ -195,7 +195,8 @@ impl Tables {
 
     /// Whether the next safepoint collects, as the statistics tell everyone.
     fn is_due(&self, stats: &Stats) -> bool {
-        let at_goal = stats.live_bytes + stats.allocated_bytes + stats.external_bytes >= stats.goal_bytes;
+        let outside = stats.external_bytes + stats.ephemeron_bytes;
+        let at_goal = stats.live_bytes + stats.allocated_bytes + outside >= stats.goal_bytes;
         assert!(stats.major_due || !at_goal || self.model.told, "a collection is due at the goal");
         stats.major_due
     }
@@ -497,7 +498,8 @@ impl<'a> Driver<'a> {
             }
             Operation::Limit(blocks) => {
                 let stats = heap.stats();
-                let limit = blocks.map(|blocks| stats.used_bytes + stats.external_bytes + (blocks << 14));
+                let taken = stats.used_bytes + stats.external_bytes + stats.ephemeron_bytes;
+                let limit = blocks.map(|blocks| taken + (blocks << 14));
                 heap.set_limit(limit.or(self.setup.limit));
                 state.limited = limit.is_some() || self.setup.limit.is_some();
             }

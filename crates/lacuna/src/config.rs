@@ -110,8 +110,8 @@ impl Config {
         Self { automatic: false, ..Self::default() }
     }
 
-    /// The bytes that the heap may take for objects, with [external bytes](crate::Heap::add_external) counted in;
-    /// `None`, the default, for as many as the system gives.
+    /// The bytes that the heap may take for objects, with [external bytes](crate::Heap::add_external) and those of
+    /// [ephemeron tables](crate::Ephemerons) counted in; `None`, the default, for as many as the system gives.
     ///
     /// Objects are accounted for by the block (16 KiB), so a limit below some hundred KiB leaves few types room. The heap
     /// is collected in time to leave scopes, which do not collect, a part of the room below the limit. When a scope ends in

@@ -30,6 +30,9 @@ pub struct Stats {
     pub weak_bytes: usize,
     /// Bytes of the registrations and queues.
     pub finalizer_bytes: usize,
+    /// Bytes of the [ephemeron tables](crate::Ephemerons), their entries and indices, those of dead tables that no sweep
+    /// has dropped yet included.
+    pub ephemeron_bytes: usize,
     /// External bytes, as told with [`Heap::add_external`](crate::Heap::add_external) and
     /// [`Heap::set_external`](crate::Heap::set_external).
     pub external_bytes: usize,

@@ -49,6 +49,8 @@ pub(crate) fn collect(core: &mut Core, cause: Cause, at_once: bool) -> Result<()
     major::counted(core);
     if at_once {
         sweep::finish(core, true);
+    } else if core.pacing.is_short_of_dead_tables() {
+        sweep::finish(core, false);
     }
     core.stage = major::Stage::Idle;
     core.pool.release_empty(if at_once { core.config.keep_empty } else { core.pacing.goal });

@@ -105,6 +105,7 @@ impl Core {
             closed: false,
             pool: Pool::default(),
         };
+        core.pool.charge(core.pacing.tables.clone());
         core.apply_limit();
         if !config.huge_pages {
             core.pool.use_small_pages();
@@ -399,6 +400,7 @@ impl Core {
             root_bytes: self.roots.bytes(),
             weak_bytes: self.weak.bytes(),
             finalizer_bytes: self.finalizers.bytes(),
+            ephemeron_bytes: self.pacing.tables.bytes(),
             external_bytes: self.pacing.external,
             goal_bytes: self.pacing.goal,
             major_due: self.wants_major(),

@@ -225,7 +225,8 @@ fn pause(core: &mut Core, start: fn(&mut Core), clock: &mut Clock) -> Result<(),
     let marked = at_once.then(|| sweep::marked(core));
     let verdict = if core.config.zeal { verify::verify_marks(core, marked) } else { Ok(()) };
     clock.lap_into(&mut core.cycle.weak_time);
-    ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
+    let tables = ephemerons::drop_dead(core::mem::take(&mut core.marker.examined), &mut core.failures);
+    core.pacing.tables_reached(tables);
     core.spaces.iter_mut().for_each(|space| space.begin_count());
     core.larges.begin_count();
     core.pacing.marking_ended();

@@ -3,6 +3,7 @@
 use super::major::Stage;
 use super::work::Work;
 use crate::config::Config;
+use crate::memory::ledger::Ledger;
 
 /// Bytes between two collections at the least: blocks are accounted for as a whole when their cells begin to be handed
 /// out.
@@ -91,6 +92,10 @@ pub(crate) struct Pacing {
     pub(crate) allocated: usize,
     /// Bytes outside the heap that its objects hold.
     pub(crate) external: usize,
+    /// Where the memory of ephemeron tables is counted.
+    pub(crate) tables: Ledger,
+    /// Bytes of the tables that the last major collection has reached. What is dead of the rest counts until a sweep drops it.
+    reached_tables: usize,
     /// The size at which a major collection is to have ended marking.
     pub(crate) goal: usize,
     /// The size at which it begins, and while it is under way, at which its next increment is due.
@@ -118,6 +123,8 @@ impl Pacing {
             at_major: 0,
             allocated: 0,
             external: 0,
+            tables: Ledger::default(),
+            reached_tables: 0,
             goal: 0,
             due: 0,
             began: 0,
@@ -133,7 +140,28 @@ impl Pacing {
 
     /// Bytes that count towards the goal.
     pub(crate) fn size(&self) -> usize {
-        self.live.saturating_add(self.allocated).saturating_add(self.external)
+        self.size_with(self.tables.bytes())
+    }
+
+    fn size_with(&self, tables: usize) -> usize {
+        self.live.saturating_add(self.allocated).saturating_add(self.external).saturating_add(tables)
+    }
+
+    /// Bytes of the tables that were alive at the end of the last major collection.
+    fn live_tables(&self) -> usize {
+        self.reached_tables.min(self.tables.bytes())
+    }
+
+    /// A major collection has reached tables of so many bytes, and no others.
+    pub(crate) fn tables_reached(&mut self, bytes: usize) {
+        self.reached_tables = bytes;
+    }
+
+    /// Whether the tables that the last major collection has found dead take so much of the room which it has left that the
+    /// next one comes nearer, as long as no sweep has dropped them.
+    pub(crate) fn is_short_of_dead_tables(&self) -> bool {
+        let live = self.live_tables();
+        self.tables.bytes() - live > self.goal.saturating_sub(self.size_with(live)) / 8
     }
 
     /// Whether a major collection is due, or an increment of one.
@@ -190,7 +218,7 @@ impl Pacing {
         if config.increment_step.is_none() {
             return self.goal;
         }
-        let room = self.goal.saturating_sub(self.live.saturating_add(self.external));
+        let room = self.goal.saturating_sub(self.size_with(self.live_tables()) - self.allocated);
         let marking = self.expected.saturating_add(room / BYTES_OF_SURVIVOR).saturating_mul(BYTES_FOR_UNIT);
         self.goal - (marking / 3).saturating_mul(4).clamp(room / 16, room / 4 * 3)
     }
@@ -269,7 +297,7 @@ impl Pacing {
         self.live = live.bytes;
         self.at_major = live.bytes;
         // A float holds every size that occurs exactly enough, and the cast saturates.
-        let size = self.size();
+        let size = self.size_with(self.live_tables());
         let grown = match config.square_root {
             Some(bytes) => size.saturating_add((size as u128 * bytes as u128).isqrt() as usize),
             None => (size as f64 * config.growth_factor) as usize,

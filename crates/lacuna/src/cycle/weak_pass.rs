@@ -32,8 +32,8 @@ pub(crate) fn run(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> MarkWo
         work += ephemerons::converge(core, stats);
     }
     // Now nothing brings an unmarked object back.
-    stats.ephemerons_cleared = ephemerons::kill_unmarked(core, stats);
-    stats.long_cleared = bury(core, cycle, stats);
+    stats.ephemerons_cleared = ephemerons::kill(core, stats);
+    stats.long_cleared = bury(core, cycle);
     stats.short_cleared = stats.short_cleared.max(stats.long_cleared);
 
     stats.cleanups_queued = core.finalizers.queued(Class::Cleanup) - queued[0];
@@ -67,13 +67,11 @@ fn clear_short(core: &mut Core, cycle: u32) -> usize {
     cleared
 }
 
-/// Frees the slots of dead objects, which kills their weak references, kills the ephemerons that they are keys of, and
-/// queues their callbacks.
-fn bury(core: &mut Core, cycle: u32, stats: &mut CycleStats) -> usize {
+/// Frees the slots of dead objects, which kills their weak references, and queues their callbacks.
+fn bury(core: &mut Core, cycle: u32) -> usize {
     let Core { weak, finalizers, pacing, .. } = core;
     let mut external = 0_usize;
     let freed = weak.free_condemned(|weak, slot| {
-        stats.ephemerons_cleared += ephemerons::kill_waiters(weak.replace_waiter(slot, None));
         let newest = weak.take_registrations(slot);
         external = external.saturating_add(finalizers.queue_callbacks(weak, newest, cycle));
     });

@@ -147,6 +147,28 @@ impl WeakSlots {
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
     }
 
+    /// The slots of the objects so many cells further on in a block, of those that have one.
+    pub(crate) fn find_along<const N: usize>(
+        &self,
+        CellPlace { block, cell }: CellPlace,
+        ahead: [isize; N],
+    ) -> [Option<SlotIndex>; N] {
+        let Some(observed) = Observed::of(block) else { return [None; N] };
+        ahead.map(|ahead| observed.slots.get(cell.checked_add_signed(ahead)?)?.get().checked_sub(1))
+    }
+
+    /// The newest of the ephemerons that wait for a slot's object.
+    pub(crate) fn waiter(&self, index: SlotIndex) -> Option<Waiter> {
+        self.waiters.get(index).copied().flatten()
+    }
+
+    /// Starts to load what waits for a slot's object.
+    pub(crate) fn prefetch_waiters_of(&self, index: SlotIndex) {
+        if let Some(waiter) = self.waiters.get(index) {
+            prefetch(NonNull::from(waiter).cast());
+        }
+    }
+
     /// The object's slot, which is probably the one that is expected, if it has one.
     pub(crate) fn find_expected(&self, object: ObjectRef, expected: SlotIndex) -> Option<SlotIndex> {
         match self.slots.get(expected) {
@@ -165,8 +187,8 @@ impl WeakSlots {
 
     /// Starts to load what waits for the object, if it can be a key.
     pub(crate) fn prefetch_waiter(&self, object: ObjectRef) {
-        if let Some(waiter) = self.find(object).and_then(|slot| self.waiters.get(slot)) {
-            prefetch(NonNull::from(waiter).cast());
+        if let Some(slot) = self.find(object) {
+            self.prefetch_waiters_of(slot);
         }
     }
 
@@ -360,10 +382,9 @@ impl WeakSlots {
     fn forget_condemned(&mut self, block: Block, visit: &mut impl FnMut(&mut Self, SlotIndex)) -> bool {
         if self.waiters.length() > 0 {
             // Keys are mostly observed in the order of insertion, which need not be that of memory.
-            Observed::each_condemned(block, |_, slot| self.prefetch(slot));
             Observed::each_condemned(block, |_, slot| {
-                if let Some(&Some(Waiter { table, entry, .. })) = self.waiters.get(slot) {
-                    table.table().prefetch(entry);
+                if let Some(slot) = self.slots.get(slot) {
+                    prefetch(NonNull::from(slot).cast());
                 }
             });
         }
@@ -380,9 +401,7 @@ impl WeakSlots {
         if let Some(slot) = self.slots.get(index) {
             prefetch(NonNull::from(slot).cast());
         }
-        if let Some(waiter) = self.waiters.get(index) {
-            prefetch(NonNull::from(waiter).cast());
-        }
+        self.prefetch_waiters_of(index);
     }
 
     /// Gives the table back if nothing is observed any more.
@@ -426,6 +445,25 @@ impl WeakSlots {
 impl Drop for WeakSlots {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Where an object lies: in which cell of a block.
+#[derive(Clone, Copy)]
+pub(crate) struct CellPlace {
+    block: Block,
+    cell: usize,
+}
+
+impl CellPlace {
+    pub(crate) fn of(object: ObjectRef) -> Self {
+        let block = Block::of(object.cell());
+        Self { block, cell: block.cell_index(object.cell()) }
+    }
+
+    /// Cells from another place in the same block to here.
+    pub(crate) fn distance(self, other: Self) -> Option<isize> {
+        (self.block == other.block).then(|| self.cell.wrapping_sub(other.cell).cast_signed())
     }
 }
 

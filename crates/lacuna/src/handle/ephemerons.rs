@@ -25,7 +25,8 @@ use super::mutator::Mutator;
 use crate::error::{AllocError, Exhausted};
 use crate::memory::bitmap::GRANULE;
 use crate::memory::chunk::is_marked;
-use crate::memory::huge_pages::advise;
+use crate::memory::huge_pages;
+use crate::memory::ledger::Charge;
 use crate::memory::prefetch::prefetch;
 use crate::memory::shrink::shrink;
 use crate::object::descriptor::{ObjectRef, suspect};
@@ -158,7 +159,8 @@ impl<K: Keys, const N: usize> Keys for [K; N] {
 /// [`prune`](EphemeronEdit::prune).
 ///
 /// A look-up is one probe of a hash table. An entry takes 16 bytes beside keys and value (24 if `Option<V>` is larger than
-/// `V`), and 5 to 10 in the index; if values can hold edges each key is [observed](crate::Weak), which takes another 32. A
+/// `V`), and 5 to 10 in the index, which the heap [counts](crate::Stats::ephemeron_bytes) towards the next collection and
+/// its limit; if values can hold edges each key is [observed](crate::Weak), which takes another 32. A
 /// collection looks at each entry at most once for each of its keys, and once more.
 ///
 /// ```
@@ -208,6 +210,8 @@ struct Content<K, V> {
     entries: Vec<Entry<K, V>>,
     /// Positions of entries, by the addresses of their keys: all live and some dead ones.
     index: HashTable<u32>,
+    /// The memory of both.
+    charge: Charge,
 }
 
 struct Entry<K, V> {
@@ -327,7 +331,7 @@ impl<K: Keys, V> Ephemerons<K, V> {
 
 impl<K, V> Content<K, V> {
     const fn new() -> Self {
-        Self { entries: Vec::new(), index: HashTable::new() }
+        Self { entries: Vec::new(), index: HashTable::new(), charge: Charge::none() }
     }
 
     fn range(&self, range: &Range<u32>) -> &[Entry<K, V>] {
@@ -351,17 +355,21 @@ impl<K: Keys, V> Content<K, V> {
         self.index.find(keys.hash(0), found).copied()
     }
 
-    /// Makes room for so many more entries.
-    fn reserve(&mut self, additional: usize) -> Result<(), Exhausted> {
+    /// Whether there is room for so many more entries.
+    #[inline(always)]
+    fn has_room(&self, additional: usize) -> bool {
+        let Self { entries, index, .. } = self;
+        let room = entries.capacity().min(NONE as usize - 1) - entries.len();
+        additional <= room && additional <= index.capacity() - index.len()
+    }
+
+    /// Makes room for so many more entries. What memory it takes is to be counted afterwards, also if there is not enough.
+    fn grow(&mut self, additional: usize) -> Result<(), Exhausted> {
         if self.entries.len().saturating_add(additional) >= NONE as usize {
             return Err(Exhausted::System);
         }
-        let Self { entries, index } = self;
-        let before = entries.capacity();
-        entries.try_reserve(additional).map_err(|_| Exhausted::System)?;
-        if entries.capacity() != before {
-            advise(entries.as_mut_ptr().cast(), entries.capacity() * size_of::<Entry<K, V>>());
-        }
+        let Self { entries, index, .. } = self;
+        huge_pages::reserve(entries, additional).map_err(|_| Exhausted::System)?;
         if additional > index.capacity() - index.len() {
             // Made anew in the order of the entries, of which the index's own way of growing would visit each at random.
             // With half as many again, an index from which much was removed is not made anew all the time.
@@ -376,7 +384,7 @@ impl<K: Keys, V> Content<K, V> {
 
     /// Puts the live entries into the index, which is empty and has room for them.
     fn fill_index(&mut self) {
-        let Self { entries, index } = self;
+        let Self { entries, index, .. } = self;
         for (position, entry) in entries.iter().enumerate() {
             if entry.link.is_live() {
                 index.insert_unique(entry.keys.hash(0), position as u32, |&entry| entries[entry as usize].keys.hash(0));
@@ -394,7 +402,7 @@ impl<K: Keys, V> Content<K, V> {
 
     /// Gives room back that compact entries do not need, if there is a smaller place.
     fn shrink(&mut self) {
-        let Self { entries, index } = self;
+        let Self { entries, index, .. } = self;
         shrink(entries, 0);
         let hash = |&entry: &u32| entries[entry as usize].keys.hash(0);
         let mut smaller = HashTable::new();
@@ -520,7 +528,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
         }
         match self.make_room(&mut content, keys) {
             Ok(()) => {
-                let Content { entries, index } = &mut *content;
+                let Content { entries, index, .. } = &mut *content;
                 let position = entries.len() as u32;
                 entries.push(Entry { keys, value: Some(value), link: Link::new() });
                 index.insert_unique(keys.hash(0), position, |&entry| entries[entry as usize].keys.hash(0));
@@ -540,7 +548,9 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
         if content.entries.len() == content.entries.capacity() && dead > content.entries.len() / 4 {
             self.compact(content);
         }
-        content.reserve(1)?;
+        if !content.has_room(1) {
+            self.grow(content, 1)?;
+        }
         if V::NEEDS_TRACE {
             let mut result = Ok(());
             keys.find(&mut |key| {
@@ -550,6 +560,26 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
             return result;
         }
         Ok(())
+    }
+
+    /// Makes room for so many more entries.
+    #[cold]
+    fn grow(self, content: &mut Content<K, V>, additional: usize) -> Result<(), Exhausted> {
+        let result = content.grow(additional);
+        self.count(content);
+        result
+    }
+
+    /// Gives room back that compact entries do not need.
+    fn shrink(self, content: &mut Content<K, V>) {
+        content.shrink();
+        self.count(content);
+    }
+
+    /// Has the memory of the table counted as it is now.
+    fn count(self, content: &mut Content<K, V>) {
+        let bytes = content.entries.capacity() * size_of::<Entry<K, V>>() + content.index.allocation_size();
+        self.cx.charge(&mut content.charge, bytes);
     }
 
     /// Moves the live entries together, unless somebody walks over them.
@@ -567,7 +597,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
         let live = self.table.live.get();
         if content.entries.len() - live > live.max(FEW) {
             self.compact(content);
-            content.shrink();
+            self.shrink(content);
         }
     }
 
@@ -587,7 +617,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
 
     /// Takes the value out of a live entry.
     fn empty(self, content: &mut Content<K, V>, entry: u32) -> Option<V> {
-        let Content { entries, index } = content;
+        let Content { entries, index, .. } = content;
         let Entry { keys, value, link } = &mut entries[entry as usize];
         if let Ok(found) = index.find_entry(keys.hash(0), |&other| other == entry) {
             found.remove();
@@ -645,7 +675,9 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     /// If there is no memory, as for [`insert`](Self::insert); if the table is being read or changed.
     #[track_caller]
     pub fn reserve(self, additional: usize) {
-        let result = self.table.change().reserve(additional);
+        let mut content = self.table.change();
+        let result = if content.has_room(additional) { Ok(()) } else { self.grow(&mut content, additional) };
+        drop(content);
         if let Err(reason) = result {
             self.cx.out_of_memory(reason);
         }
@@ -662,7 +694,7 @@ impl<K: Keys, V: Trace> EphemeronEdit<'_, '_, K, V> {
     pub fn prune(self) {
         let mut content = self.table.change();
         self.compact(&mut content);
-        content.shrink();
+        self.shrink(&mut content);
     }
 }
 
@@ -726,6 +758,15 @@ impl<K: Keys, V: Trace> Entry<K, V> {
     }
 }
 
+impl<K: Keys, V> Entry<K, V> {
+    /// The key that the entry waits for: the first that is unmarked.
+    #[inline(always)]
+    fn awaited_key(&self) -> Option<ObjectRef> {
+        let waits = self.link.state() == State::Watching;
+        if waits { self.keys.find(&mut |key| !is_marked(key)).map(suspect) } else { None }
+    }
+}
+
 impl<K, V: Trace> Entry<K, V> {
     /// The first object that the value leads to, if that is found at once.
     #[inline(always)]
@@ -772,6 +813,10 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
         self.content.borrow().entries.len() as u32
     }
 
+    fn bytes(&self) -> usize {
+        self.content.borrow().charge.bytes()
+    }
+
     fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
         for entry in self.content.borrow().range(&range) {
             if entry.link.is_live()
@@ -802,6 +847,7 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
     ) -> (Option<Waiter>, Option<Unresolved>) {
         let content = self.content.borrow();
         let again = &content.entries[entry as usize];
+        self.header.watches_no_more();
         let next = again.link.next();
         let unmarked = again.examine(marker, tally);
         (next, unmarked.map(|key| Unresolved { entry, key, value: again.leads_to() }))
@@ -810,10 +856,13 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
     fn prefetch(&self, entry: u32) {
         if let Some(entry) = self.content.borrow().entries.get(entry as usize) {
             prefetch(NonNull::from(entry).cast());
+            // It may lie across two lines.
+            prefetch(NonNull::from(&entry.link).cast());
         }
     }
 
     fn watch(&self, entry: u32, next: Option<Waiter>) {
+        self.header.watches();
         self.content.borrow().entries[entry as usize].link.watch(next);
     }
 
@@ -828,18 +877,27 @@ impl<K: Keys, V: Trace> EphemeronTable for Ephemerons<K, V> {
 
     fn stop_watching(&self) {
         let content = self.content.borrow();
-        content
-            .entries
-            .iter()
-            .filter(|entry| entry.link.state() == State::Watching)
-            .for_each(|entry| entry.link.settle());
+        content.entries.iter().filter(|entry| entry.link.state() == State::Watching).for_each(|entry| {
+            self.header.watches_no_more();
+            entry.link.settle();
+        });
     }
 
-    fn kill(&self, entry: u32) -> Option<Waiter> {
-        let entries = &self.content.borrow().entries;
-        let next = entries[entry as usize].link.next();
-        self.die(entries, entry);
-        next
+    fn awaited_keys(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
+        for entry in self.content.borrow().range(&range) {
+            entry.awaited_key().into_iter().for_each(&mut *each);
+        }
+    }
+
+    fn kill_waiting(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef)) {
+        let content = self.content.borrow();
+        for (entry, position) in content.range(&range).iter().zip(range.start..) {
+            if let Some(key) = entry.awaited_key() {
+                each(key);
+                self.header.watches_no_more();
+                self.die(&content.entries, position);
+            }
+        }
     }
 
     fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize {

@@ -27,6 +27,7 @@ use crate::edges::roots::{HeapId, RootSlot, RootTable};
 use crate::edges::weak::{Kind, SlotIndex};
 use crate::error::{AllocError, Exhausted, RegisterError, RegisterFailure, WrongHeap};
 use crate::heap::Heap;
+use crate::memory::ledger::Charge;
 use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
 use crate::object::edges::HeldRoot;
 use crate::object::gc::{Brand, Gc};
@@ -494,6 +495,11 @@ impl<'gc> Mutator<'gc> {
     #[inline(always)]
     pub(crate) fn prefetch_key(&self, cell: NonNull<u8>) {
         self.with(|core| core.weak.prefetch_number(suspect(cell)));
+    }
+
+    /// Counts the memory of a table anew.
+    pub(crate) fn charge(&self, charge: &mut Charge, bytes: usize) {
+        self.with(|core| charge.set(bytes, &core.pacing.tables));
     }
 
     /// Makes it possible for ephemerons to wait for an object.

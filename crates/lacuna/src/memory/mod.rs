@@ -13,6 +13,7 @@ pub(crate) mod cursor;
 pub(crate) mod deferred;
 pub(crate) mod huge_pages;
 pub(crate) mod larges;
+pub(crate) mod ledger;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
 pub(crate) mod shrink;

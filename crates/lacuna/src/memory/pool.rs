@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::block::Block;
 use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK, segment_table};
+use super::ledger::Ledger;
 use crate::error::Exhausted;
 
 /// Blocks in the longest run that is looked for in a shared chunk; a longer one gets a chunk of its own.
@@ -24,8 +25,9 @@ pub(crate) struct Pool {
     reserved: usize,
     /// Bytes of the blocks in use.
     used: usize,
-    /// What `used` may not exceed.
+    /// What `used` may not exceed, together with what is charged.
     limit: Option<usize>,
+    charged: Ledger,
     /// Whether chunks are never in huge pages.
     small_pages: bool,
 }
@@ -36,7 +38,12 @@ impl Pool {
         self.small_pages = true;
     }
 
-    /// Refuses blocks from now on that would make [`Self::used`] exceed `limit` bytes.
+    /// Has what is charged in a ledger count towards the limit.
+    pub(crate) fn charge(&mut self, ledger: Ledger) {
+        self.charged = ledger;
+    }
+
+    /// Refuses blocks from now on that would make [`Self::used`], with what is charged, exceed `limit` bytes.
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         self.limit = limit;
     }
@@ -69,7 +76,8 @@ impl Pool {
     /// Takes as many adjacent blocks as `bytes` need. Their marks are clear and no cell of them is occupied.
     pub(crate) fn take_run(&mut self, bytes: usize) -> Result<Block, Exhausted> {
         let blocks = bytes.div_ceil(BLOCK_SIZE);
-        if self.limit.is_some_and(|limit| blocks > limit.saturating_sub(self.used) / BLOCK_SIZE) {
+        let taken = self.used.saturating_add(self.charged.bytes());
+        if self.limit.is_some_and(|limit| blocks > limit.saturating_sub(taken) / BLOCK_SIZE) {
             return Err(Exhausted::Limit);
         }
         if blocks > LONGEST_RUN {

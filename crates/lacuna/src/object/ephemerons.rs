@@ -44,6 +44,9 @@ pub(crate) trait EphemeronTable {
     /// Places for entries, empty ones and dead ones counted.
     fn places(&self) -> u32;
 
+    /// Bytes that it takes beside itself.
+    fn bytes(&self) -> usize;
+
     /// Calls `each` with the first unmarked key of each entry in a range that has one, and with what its value leads to, if
     /// that is found at once.
     fn each_end(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
@@ -69,8 +72,11 @@ pub(crate) trait EphemeronTable {
     /// Makes all watching entries live ones.
     fn stop_watching(&self);
 
-    /// Kills an entry. Returns the one behind it in the list of a key.
-    fn kill(&self, entry: u32) -> Option<Waiter>;
+    /// Calls `each` with the keys that entries in a range wait for.
+    fn awaited_keys(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
+
+    /// Kills the entries in a range that wait for a key, and calls `each` with that.
+    fn kill_waiting(&self, range: Range<u32>, each: &mut dyn FnMut(ObjectRef));
 
     /// Kills the entries with an unmarked key, from a place on. Returns how many.
     fn kill_unmarked(&self, from: u32, tally: &mut Tally) -> usize;
@@ -106,11 +112,13 @@ pub(crate) struct Header {
     next: Cell<Option<Reached>>,
     /// Places at the start whose entries a collection has looked at. `[INV-EPH-3]`
     seen: Cell<u32>,
+    /// Watching entries.
+    watching: Cell<u32>,
 }
 
 impl Header {
     pub(crate) const fn new() -> Self {
-        Self { table: Cell::new(None), next: Cell::new(None), seen: Cell::new(0) }
+        Self { table: Cell::new(None), next: Cell::new(None), seen: Cell::new(0), watching: Cell::new(0) }
     }
 
     pub(crate) fn seen(&self) -> u32 {
@@ -119,6 +127,23 @@ impl Header {
 
     pub(crate) fn set_seen(&self, places: u32) {
         self.seen.set(places);
+    }
+
+    /// Whether any entry waits for a key.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watching.get() > 0
+    }
+
+    /// Counts an entry that waits for a key from now on.
+    #[inline(always)]
+    pub(crate) fn watches(&self) {
+        self.watching.set(self.watching.get() + 1);
+    }
+
+    /// Counts an entry out that waits no more.
+    #[inline(always)]
+    pub(crate) fn watches_no_more(&self) {
+        self.watching.set(self.watching.get() - 1);
     }
 
     /// Says that the entry at a place has another value.

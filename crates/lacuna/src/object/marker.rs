@@ -541,7 +541,7 @@ impl<S: Sharing> Visitor for Marker<S> {
 
     /// What the values lead to is decided when everything else is marked.
     fn ephemerons(&mut self, table: TableEdge<'_>) {
-        if table.0.live() == 0 {
+        if table.0.live() == 0 && table.0.bytes() == 0 {
             // Whoever puts an entry into it makes its owner dirty.
             return;
         }
