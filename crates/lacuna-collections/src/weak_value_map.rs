@@ -317,8 +317,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     #[track_caller]
     pub fn insert(&mut self, heap: &mut Heap, key: K, value: &Root<V>) -> Option<Root<V>> {
         let weak = heap.downgrade(value);
-        let old = self.put(heap, key, weak)?;
-        heap.upgrade(old)
+        self.put(&*heap, key, weak)
     }
 
     /// [`insert`](Self::insert), in a scope.
@@ -334,8 +333,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         value: Gc<'gc, U>,
     ) -> Option<Gc<'gc, V::Of<'gc>>> {
         let weak = value.downgrade(cx);
-        let old = self.put(cx, key, weak)?;
-        cx.upgrade(old)
+        self.put(cx, key, weak)
     }
 
     /// Gives a key the object of a weak reference, and returns the one it had. A dead reference leaves the key without
@@ -349,14 +347,13 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         if heap.is_dead(value) {
             return self.remove(heap, &key);
         }
-        let old = self.put(heap, key, value)?;
-        heap.upgrade(old)
+        self.put(heap, key, value)
     }
 
-    /// Puts a live reference in, and returns the one that was there.
+    /// Puts a live reference in, and returns the object that was there.
     #[inline]
     #[track_caller]
-    fn put<A: Access>(&mut self, heap: &A, key: K, weak: Weak<V>) -> Option<Weak<V>> {
+    fn put<A: Access>(&mut self, heap: &A, key: K, weak: Weak<V>) -> Option<A::Handle<V>> {
         if self.watermark.is_reached(self.entries.len()) {
             self.prune_before_growth(heap);
         }
@@ -364,13 +361,13 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         let Self { entries, hasher, .. } = self;
         match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
             hash_table::Entry::Occupied(mut entry) => {
-                let (stored, old) = entry.get_mut();
-                let old = core::mem::replace(old, weak);
-                if heap.is_dead(old) {
+                let (stored, reference) = entry.get_mut();
+                let old = heap.upgrade(core::mem::replace(reference, weak));
+                if old.is_none() {
                     // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
                     *stored = key;
                 }
-                Some(old)
+                old
             }
             hash_table::Entry::Vacant(entry) => {
                 entry.insert((key, weak));

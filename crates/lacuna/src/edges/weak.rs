@@ -112,19 +112,26 @@ impl WeakSlots {
     }
 
     /// The object's slot, made if it has none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attach(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
+        match self.find(object) {
+            Some(index) => Ok(index),
+            None => self.attach_new(object),
+        }
+    }
+
+    /// Makes a slot for an object that has none.
+    ///
+    /// Apart from the rest, which then needs few registers and is small enough to be part of what observes.
+    #[inline(never)]
+    fn attach_new(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let block = Block::of(object.cell());
         let observed = match Observed::of(block) {
             Some(observed) => observed,
             None => self.observe_block(block)?,
         };
-        let entry = observed.slot(block.cell_index(object.cell()));
-        if entry.get() != 0 {
-            return Ok(entry.get() - 1);
-        }
         let index = self.take(object)?;
-        entry.set(index + 1);
+        observed.slot(block.cell_index(object.cell())).set(index + 1);
         observed.set_observed(object.cell());
         if !is_marked(object.cell()) && !block.info().recent.replace(true) {
             self.recent.push(block);
@@ -142,6 +149,7 @@ impl WeakSlots {
     }
 
     /// The object's slot, if it has one.
+    #[inline(always)]
     pub(crate) fn find(&self, object: ObjectRef) -> Option<SlotIndex> {
         let block = Block::of(object.cell());
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
@@ -186,6 +194,7 @@ impl WeakSlots {
         Ok(index)
     }
 
+    #[inline(always)]
     pub(crate) fn slot(&self, index: SlotIndex) -> &Slot {
         &self.slots[index]
     }
@@ -243,7 +252,7 @@ impl WeakSlots {
 
     /// The generation that a weak reference of either kind to the slot's object gets, if both are the same and it is
     /// below a bound: in the common case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn common_generation(&self, index: SlotIndex, below: u32) -> Option<u32> {
         let slot = self.slot(index);
         (slot.extra == 0 && slot.generation < below).then_some(slot.generation)
@@ -513,6 +522,7 @@ impl Observed<'_> {
         left == 0
     }
 
+    #[inline(always)]
     fn slot(&self, cell: usize) -> &Cell<u32> {
         &self.slots[cell]
     }
