@@ -11,7 +11,7 @@ use core::iter::FusedIterator;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::{self, HashTable};
-use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
+use lacuna::{Gc, Heap, HugePages, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
@@ -81,7 +81,7 @@ pub struct WeakValueMap<
     #[trace(fixed)] V: ?Sized + Object + 'static,
     #[trace(fixed)] S: 'static = DefaultHashBuilder,
 > {
-    entries: HashTable<(K, Weak<V>)>,
+    entries: HashTable<(K, Weak<V>), HugePages>,
     #[trace(skip)]
     hasher: S,
     watermark: Watermark,
@@ -102,12 +102,12 @@ impl<K, V: ?Sized + Object> WeakValueMap<K, V> {
 impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     /// An empty map that hashes with `hasher`. Allocates nothing.
     pub const fn with_hasher(hasher: S) -> Self {
-        Self { entries: HashTable::new(), hasher, watermark: Watermark::new() }
+        Self { entries: HashTable::new_in(HugePages), hasher, watermark: Watermark::new() }
     }
 
     /// An empty map with room for so many entries, that hashes with `hasher`.
     pub fn with_capacity_and_hasher(capacity: usize, hasher: S) -> Self {
-        Self { entries: HashTable::with_capacity(capacity), hasher, watermark: Watermark::new() }
+        Self { entries: HashTable::with_capacity_in(capacity, HugePages), hasher, watermark: Watermark::new() }
     }
 
     /// What makes the hashers.
@@ -592,13 +592,13 @@ pub enum Entry<'m, K, V: ?Sized + Object + 'static, A: Access> {
 
 /// The place of a key that has a live object.
 pub struct OccupiedEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::OccupiedEntry<'m, (K, Weak<V>)>,
+    place: hash_table::OccupiedEntry<'m, (K, Weak<V>), HugePages>,
     value: A::Handle<V>,
 }
 
 /// The place of a key that has no object.
 pub struct VacantEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::VacantEntry<'m, (K, Weak<V>)>,
+    place: hash_table::VacantEntry<'m, (K, Weak<V>), HugePages>,
     key: K,
     access: core::marker::PhantomData<fn(&A)>,
 }

@@ -29,8 +29,9 @@ use core::ptr::{self, NonNull};
 
 use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
-use crate::memory::block::Block;
+use crate::memory::block::{Block, BlockInfo};
 use crate::memory::chunk::{BLOCK_SIZE, is_marked};
+use crate::memory::column::Column;
 use crate::memory::prefetch::prefetch;
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
@@ -43,6 +44,7 @@ pub(crate) type SlotIndex = u32;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// What is known of an observed object, in 16 bytes: weak references are read far more often than anything else here.
+#[derive(Clone, Copy)]
 pub(crate) struct Slot {
     /// The observed cell, or null where the slot is free.
     target: *mut u8,
@@ -63,7 +65,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) struct WeakSlots {
-    slots: Table<Slot>,
+    slots: Column<Slot>,
     /// By slot, the newest registration of the object, or [`NONE`]. Only as long as slots have or had any.
     registrations: Table<u32>,
     /// By slot, the newest of the ephemerons that wait for the object. Shorter than the table of slots, or empty, where no
@@ -71,7 +73,8 @@ pub(crate) struct WeakSlots {
     waiters: Table<Option<Waiter>>,
     /// Or [`NONE`].
     first_free: u32,
-    in_use: usize,
+    /// Slots that are free, or not used again.
+    unused: usize,
     /// Blocks with observed cells.
     blocks: Vec<Block>,
     /// Those of them in which an object was observed that no collection had seen. Has room for all of them.
@@ -85,11 +88,11 @@ pub(crate) struct WeakSlots {
 impl Default for WeakSlots {
     fn default() -> Self {
         Self {
-            slots: Table::new(),
+            slots: Column::new(),
             registrations: Table::new(),
             waiters: Table::new(),
             first_free: NONE,
-            in_use: 0,
+            unused: 0,
             blocks: Vec::new(),
             recent: Vec::new(),
             recent_only: false,
@@ -101,7 +104,7 @@ impl Default for WeakSlots {
 impl WeakSlots {
     /// Slots in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.in_use
+        self.slots.length() as usize - self.unused
     }
 
     /// Bytes of the table and of the blocks' tables.
@@ -114,38 +117,46 @@ impl WeakSlots {
     /// The object's slot, made if it has none.
     #[inline(always)]
     pub(crate) fn attach(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
-        match self.find(object) {
-            Some(index) => Ok(index),
-            None => self.attach_new(object),
-        }
-    }
-
-    /// Makes a slot for an object that has none.
-    ///
-    /// Apart from the rest, which then needs few registers and is small enough to be part of what observes.
-    #[inline(never)]
-    fn attach_new(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let block = Block::of(object.cell());
-        let observed = match Observed::of(block) {
-            Some(observed) => observed,
-            None => self.observe_block(block)?,
-        };
-        let index = self.take(object)?;
-        observed.slot(block.cell_index(object.cell())).set(index + 1);
-        observed.set_observed(object.cell());
-        if !is_marked(object.cell()) && !block.info().recent.replace(true) {
-            self.recent.push(block);
+        let Some(observed) = Observed::of(block) else { return self.attach_first(object) };
+        let entry = observed.slot(block.cell_index(object.cell()));
+        if entry.get() != 0 {
+            return Ok(entry.get() - 1);
         }
-        Ok(index)
+        let index = self.attach_new(object, observed.bits, entry, block.info());
+        if index == NONE { Err(Exhausted::System) } else { Ok(index) }
     }
 
+    /// Makes a slot for an object of a block that has a table: for an entry of that. [`NONE`] if there is no memory.
+    ///
+    /// Not a part of what observes, which is small without it. That gives what it has found already.
+    #[inline(never)]
+    fn attach_new(&mut self, object: ObjectRef, bits: &BlockBits, entry: &Cell<u32>, info: &BlockInfo) -> SlotIndex {
+        let Ok(index) = self.take(object) else { return NONE };
+        entry.set(index + 1);
+        set_observed(bits, object.cell());
+        if !info.recent.get() && !is_marked(object.cell()) {
+            info.recent.set(true);
+            self.recent.push(Block::of(object.cell()));
+        }
+        index
+    }
+
+    /// Makes a slot for an object of a block that has no table.
     #[cold]
-    fn observe_block(&mut self, block: Block) -> Result<Observed<'static>, Exhausted> {
+    #[inline(never)]
+    fn attach_first(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
+        self.observe_block(Block::of(object.cell()))?;
+        self.attach(object)
+    }
+
+    /// Makes the table of a block.
+    fn observe_block(&mut self, block: Block) -> Result<(), Exhausted> {
         self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
         self.recent.try_reserve(self.blocks.len() + 1 - self.recent.len()).map_err(|_| Exhausted::System)?;
-        let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
+        Observed::allocate(block).ok_or(Exhausted::System)?;
         self.blocks.push(block);
-        Ok(observed)
+        Ok(())
     }
 
     /// The object's slot, if it has one.
@@ -178,7 +189,7 @@ impl WeakSlots {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
         let index = self.first_free;
@@ -186,11 +197,11 @@ impl WeakSlots {
             let slot = &mut self.slots[index];
             self.first_free = slot.extra;
             (slot.target, slot.extra) = (target, 0);
+            self.unused -= 1;
             index
         } else {
             self.slots.push(Slot { target, generation: self.start, extra: 0 })?
         };
-        self.in_use += 1;
         Ok(index)
     }
 
@@ -315,7 +326,7 @@ impl WeakSlots {
         if slot.generation < LAST_GENERATION {
             slot.extra = core::mem::replace(&mut self.first_free, index);
         }
-        self.in_use -= 1;
+        self.unused += 1;
     }
 
     /// Says which objects the next weak pass decides over: all, or those that no collection has seen.
@@ -334,7 +345,7 @@ impl WeakSlots {
 
     /// Frees the slots of all unmarked objects, after `visit` has seen each. Allocates nothing.
     pub(crate) fn free_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) -> usize {
-        let before = self.in_use;
+        let before = self.unused;
         let mut recent = core::mem::take(&mut self.recent);
         let mut blocks = core::mem::take(&mut self.blocks);
         recent.iter().for_each(|block| block.info().recent.set(false));
@@ -361,7 +372,7 @@ impl WeakSlots {
         }
         recent.clear();
         (self.blocks, self.recent) = (blocks, recent);
-        before - self.in_use
+        self.unused - before
     }
 
     /// Frees the slots of the unmarked objects of a block; says whether no object of it is observed any more.
@@ -398,7 +409,7 @@ impl WeakSlots {
     ///
     /// Slots made later start with a generation that no weak reference has yet.
     pub(crate) fn release_if_unused(&mut self) {
-        if self.in_use > 0 || self.slots.length() == 0 {
+        if self.in_use() > 0 || self.slots.length() == 0 {
             return;
         }
         let start = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
@@ -526,12 +537,14 @@ impl Observed<'_> {
     fn slot(&self, cell: usize) -> &Cell<u32> {
         &self.slots[cell]
     }
+}
 
-    fn set_observed(&self, cell: NonNull<u8>) {
-        let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
-        let word = &self.bits[granule / 64];
-        word.set(word.get() | 1 << (granule % 64));
-    }
+/// Sets the bit of a cell.
+#[inline(always)]
+fn set_observed(bits: &BlockBits, cell: NonNull<u8>) {
+    let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
+    let word = &bits[granule / 64];
+    word.set(word.get() | 1 << (granule % 64));
 }
 
 #[cfg(test)]
