@@ -247,9 +247,6 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        if self.entries.is_empty() {
-            return None;
-        }
         self.entries.find(self.hasher.hash_one(key), |(other, _)| other.borrow() == key)
     }
 

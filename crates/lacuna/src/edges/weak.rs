@@ -19,6 +19,8 @@
 //! - `[INV-WEAK-2]` The table of a block in use is an allocation made by [`Observed::allocate`] for as many cells as the
 //!   block has; it is freed when its last cell stops being observed, or with the weak-slot table.
 //! - `[INV-WEAK-3]` A generation never returns: a slot of which one would is never used again.
+//! - `[INV-WEAK-4]` While a slot has the short generation of one of its weak references, its target is not null: freeing it
+//!   moves that generation on, and at the end of the range, where that is impossible, no reference has it.
 #![allow(unsafe_code)]
 
 use alloc::alloc::{alloc_zeroed, dealloc};
@@ -288,11 +290,16 @@ impl WeakSlots {
     }
 
     /// The object of a slot, if its weak references of this kind and generation are alive.
+    ///
+    /// # Safety
+    ///
+    /// There was a weak reference of this slot, generation and kind, of this heap.
     #[inline(always)]
-    pub(crate) fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
+    pub(crate) unsafe fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
         let slot = self.slots.get(index)?;
         match kind {
-            Kind::Short if slot.generation == generation => slot.object(),
+            // SAFETY: [INV-WEAK-4] the generation is that of a reference, so the slot is in use.
+            Kind::Short if slot.generation == generation => Some(unsafe { slot.known_object() }),
             Kind::Short => None,
             Kind::Long => {
                 let object = slot.object()?;
@@ -456,6 +463,18 @@ pub(crate) const LAST_GENERATION: u32 = u32::MAX - 1;
 const FARTHEST: u32 = (1 << 31) - 1;
 
 impl Slot {
+    /// The observed object.
+    ///
+    /// # Safety
+    ///
+    /// The slot is in use.
+    #[inline(always)]
+    unsafe fn known_object(&self) -> ObjectRef {
+        debug_assert!(!self.target.is_null());
+        // SAFETY: [INV-WEAK-1] the target is not null, as the caller knows, and so is the cell of a live object.
+        unsafe { ObjectRef::new(NonNull::new_unchecked(self.target)) }
+    }
+
     /// The observed object, if it lives.
     #[inline(always)]
     pub(crate) fn object(&self) -> Option<ObjectRef> {
@@ -563,16 +582,22 @@ mod tests {
         (pool, block, slots, slot)
     }
 
+    /// Whether references are alive that were made with a generation that `generation` gave.
+    fn is_alive(slots: &WeakSlots, slot: SlotIndex, generation: u32, kind: Kind) -> bool {
+        // SAFETY: there could have been such a reference.
+        unsafe { slots.target(slot, generation, kind) }.is_some()
+    }
+
     #[test]
     fn a_slot_is_used_again_with_another_generation() {
         let (_pool, block, mut slots, slot) = observed();
         let old = slots.generation(slot, Kind::Short).unwrap();
         assert_eq!(slots.free_condemned(|_, _| ()), 1);
-        assert!(slots.target(slot, old, Kind::Short).is_none());
+        assert!(!is_alive(&slots, slot, old, Kind::Short));
         let again = slots.attach(object_at(block, 48)).unwrap();
         assert_eq!(again, slot);
-        assert!(slots.target(slot, old, Kind::Short).is_none());
-        assert!(slots.target(slot, slots.generation(slot, Kind::Short).unwrap(), Kind::Short).is_some());
+        assert!(!is_alive(&slots, slot, old, Kind::Short));
+        assert!(is_alive(&slots, slot, slots.generation(slot, Kind::Short).unwrap(), Kind::Short));
     }
 
     #[test]
@@ -592,7 +617,7 @@ mod tests {
         assert_eq!(slots.generation(slot, Kind::Long), Ok(old));
         slots.clear_short(slot);
         assert!(slots.generation(slot, Kind::Short).is_err() && slots.generation(slot, Kind::Long).is_err());
-        assert!(slots.target(slot, old, Kind::Long).is_some(), "those it has are not concerned");
+        assert!(is_alive(&slots, slot, old, Kind::Long), "those it has are not concerned");
     }
 
     #[test]
@@ -603,6 +628,6 @@ mod tests {
         slots.release_if_unused();
         assert_eq!(slots.bytes(), 0);
         assert_eq!(slots.attach(object_at(block, 48)).unwrap(), slot);
-        assert!(slots.target(slot, old, Kind::Long).is_none());
+        assert!(!is_alive(&slots, slot, old, Kind::Long));
     }
 }

@@ -474,7 +474,8 @@ impl<'gc> Mutator<'gc> {
         let core = unsafe { &*self.core.get() };
         // As numbers, where none is zero: one comparison for both questions.
         if id.heap.map_or(0, HeapId::number) == core.fast_id.get().number() {
-            core.weak.target(id.slot, id.generation, kind)
+            // SAFETY: ids are made by `observe` only, this one in this heap.
+            unsafe { core.weak.target(id.slot, id.generation, kind) }
         } else {
             // In parts: passed as a whole it would have to lie in memory, for the fast path as well.
             self.upgraded_in_turn(id.heap, id.slot, id.generation, kind)
@@ -696,7 +697,8 @@ pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Result<Option<Obj
     if id.heap != Some(core.id) {
         return if id.heap.is_none() { Ok(None) } else { Err(WrongHeap) };
     }
-    Ok(core.weak.target(id.slot, id.generation, kind))
+    // SAFETY: ids are made by `observe` only, this one in this heap.
+    Ok(unsafe { core.weak.target(id.slot, id.generation, kind) })
 }
 
 /// What was found for a weak reference.

@@ -1,8 +1,8 @@
 //! A table in one piece, for entries that are read far more often than made.
 //!
 //! An entry is found by one load, where a [`Table`](super::table::Table) needs two, one after the other. The price is that
-//! the entries are copied when the table grows. So it gets eight times the room at once: pages of it that were never
-//! touched are no memory yet. Where there is not so much, it doubles.
+//! the entries are copied when the table grows. So it gets eight times the room at once, as long as it is small, or where
+//! pages that were never touched are no memory yet. Elsewhere, and where there is not so much, it doubles.
 //!
 //! - `[INV-COLUMN-1]` The first `length` entries are initialised, in an allocation that has room for `capacity` of them and
 //!   that only the table frees; there is none while the capacity is zero.
@@ -24,6 +24,9 @@ pub(crate) struct Column<T: Copy> {
 
 /// Entries for which there is room at first: a page of memory has them, if one takes 16 bytes.
 const FIRST: u32 = 256;
+
+/// Bytes of a table of which it is no matter if it is eight times as large as it need be.
+const SMALL: usize = 64 << 10;
 
 impl<T: Copy> Column<T> {
     pub(crate) const fn new() -> Self {
@@ -67,7 +70,8 @@ impl<T: Copy> Column<T> {
             return Err(Exhausted::System);
         }
         let double = (2 * self.length).max(FIRST);
-        let ample = self.length.saturating_mul(8).max(double);
+        let cheap = cfg!(unix) || self.length as usize * size_of::<T>() < SMALL;
+        let ample = if cheap { self.length.saturating_mul(8).max(double) } else { double };
         let room = |capacity: u32| {
             let layout = Layout::array::<T>(capacity as usize).ok()?;
             Some((huge_pages::allocate(layout)?.cast::<T>(), capacity))
