@@ -76,7 +76,11 @@ impl<T: Copy> Column<T> {
             let layout = Layout::array::<T>(capacity as usize).ok()?;
             Some((huge_pages::allocate(layout)?.cast::<T>(), capacity))
         };
-        let (entries, capacity) = room(ample).or_else(|| room(double)).ok_or(Exhausted::System)?;
+        let made = match room(ample) {
+            None if double < ample => room(double),
+            made => made,
+        };
+        let (entries, capacity) = made.ok_or(Exhausted::System)?;
         // SAFETY: [INV-COLUMN-1] so many are initialised, and the new allocation, which is another, has room for more.
         unsafe { self.entries.copy_to_nonoverlapping(entries, self.length as usize) };
         self.free();
