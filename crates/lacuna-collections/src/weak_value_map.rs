@@ -313,8 +313,9 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// ```
     #[track_caller]
     pub fn insert(&mut self, heap: &mut Heap, key: K, value: &Root<V>) -> Option<Root<V>> {
+        let place = self.place(&*heap, &key);
         let weak = heap.downgrade(value);
-        self.put(&*heap, key, weak)
+        put(place, &*heap, key, weak)
     }
 
     /// [`insert`](Self::insert), in a scope.
@@ -329,8 +330,8 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         key: K,
         value: Gc<'gc, U>,
     ) -> Option<Gc<'gc, V::Of<'gc>>> {
-        let weak = value.downgrade(cx);
-        self.put(cx, key, weak)
+        let place = self.place(cx, &key);
+        put(place, cx, key, value.downgrade(cx))
     }
 
     /// Gives a key the object of a weak reference, and returns the one it had. A dead reference leaves the key without
@@ -344,33 +345,22 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         if heap.is_dead(value) {
             return self.remove(heap, &key);
         }
-        self.put(heap, key, value)
+        put(self.place(heap, &key), heap, key, value)
     }
 
-    /// Puts a live reference in, and returns the object that was there.
+    /// The place of a key.
+    ///
+    /// Whoever observes an object to put there does so afterwards: the search is what takes longest, and the processor
+    /// begins with it early then.
     #[inline]
     #[track_caller]
-    fn put<A: Access>(&mut self, heap: &A, key: K, weak: Weak<V>) -> Option<A::Handle<V>> {
+    fn place<A: Access>(&mut self, heap: &A, key: &K) -> hash_table::Entry<'_, (K, Weak<V>), HugePages> {
         if self.watermark.is_reached(self.entries.len()) {
             self.prune_before_growth(heap);
         }
-        let hash = self.hasher.hash_one(&key);
+        let hash = self.hasher.hash_one(key);
         let Self { entries, hasher, .. } = self;
-        match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
-            hash_table::Entry::Occupied(mut entry) => {
-                let (stored, reference) = entry.get_mut();
-                let old = heap.upgrade(core::mem::replace(reference, weak));
-                if old.is_none() {
-                    // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
-                    *stored = key;
-                }
-                old
-            }
-            hash_table::Entry::Vacant(entry) => {
-                entry.insert((key, weak));
-                None
-            }
-        }
+        entries.entry(hash, |(other, _)| other == key, |(key, _)| hasher.hash_one(key))
     }
 
     #[cold]
@@ -450,12 +440,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// ```
     #[track_caller]
     pub fn entry<A: Access>(&mut self, heap: &A, key: K) -> Entry<'_, K, V, A> {
-        if self.watermark.is_reached(self.entries.len()) {
-            self.prune_before_growth(heap);
-        }
-        let hash = self.hasher.hash_one(&key);
-        let Self { entries, hasher, .. } = self;
-        match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
+        match self.place(heap, &key) {
             hash_table::Entry::Occupied(place) => match heap.upgrade(place.get().1) {
                 Some(value) => Entry::Occupied(OccupiedEntry { place, value }),
                 None => Entry::Vacant(VacantEntry { place: place.remove().1, key, access: core::marker::PhantomData }),
@@ -463,6 +448,32 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
             hash_table::Entry::Vacant(place) => {
                 Entry::Vacant(VacantEntry { place, key, access: core::marker::PhantomData })
             }
+        }
+    }
+}
+
+/// Puts a live reference in its key's place, and returns the object that was there.
+#[inline]
+#[track_caller]
+fn put<K, V: ?Sized + Object, A: Access>(
+    place: hash_table::Entry<'_, (K, Weak<V>), HugePages>,
+    heap: &A,
+    key: K,
+    weak: Weak<V>,
+) -> Option<A::Handle<V>> {
+    match place {
+        hash_table::Entry::Occupied(mut entry) => {
+            let (stored, reference) = entry.get_mut();
+            let old = heap.upgrade(core::mem::replace(reference, weak));
+            if old.is_none() {
+                // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
+                *stored = key;
+            }
+            old
+        }
+        hash_table::Entry::Vacant(entry) => {
+            entry.insert((key, weak));
+            None
         }
     }
 }
