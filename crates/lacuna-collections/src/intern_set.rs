@@ -13,7 +13,7 @@ use core::iter::FusedIterator;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::HashTable;
-use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, WeakLong};
+use lacuna::{Gc, Heap, HugePages, Mutator, Object, Root, Trace, WeakLong};
 
 use crate::access::{Access, Plain};
 use crate::pruning::{Watermark, is_sparse};
@@ -57,7 +57,7 @@ use crate::pruning::{Watermark, is_sparse};
 #[derive(Trace)]
 pub struct InternSet<#[trace(fixed)] T: ?Sized + Object + 'static, #[trace(fixed)] S: 'static = DefaultHashBuilder> {
     #[trace(skip)]
-    members: HashTable<Member<T>>,
+    members: HashTable<Member<T>, HugePages>,
     #[trace(skip)]
     hasher: S,
     watermark: Watermark,
@@ -83,7 +83,7 @@ impl<T: ?Sized + Object> InternSet<T> {
     /// An empty set with room for so many members.
     pub fn with_capacity(capacity: usize) -> Self {
         let mut set = Self::new();
-        set.members = HashTable::with_capacity(capacity);
+        set.members = HashTable::with_capacity_in(capacity, HugePages);
         set
     }
 }
@@ -91,7 +91,7 @@ impl<T: ?Sized + Object> InternSet<T> {
 impl<T: ?Sized + Object, S> InternSet<T, S> {
     /// An empty set that hashes with `hasher`. Allocates nothing.
     pub const fn with_hasher(hasher: S) -> Self {
-        Self { members: HashTable::new(), hasher, watermark: Watermark::new() }
+        Self { members: HashTable::new_in(HugePages), hasher, watermark: Watermark::new() }
     }
 
     /// How many members there is room for, dead ones included.

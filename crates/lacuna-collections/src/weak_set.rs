@@ -8,7 +8,7 @@ use core::fmt;
 use core::iter::FusedIterator;
 
 use hashbrown::hash_table::{self, HashTable};
-use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
+use lacuna::{Gc, Heap, HugePages, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
@@ -49,7 +49,7 @@ use crate::show::Show;
 #[derive(Trace)]
 pub struct WeakSet<#[trace(fixed)] T: ?Sized + Object + 'static> {
     #[trace(skip)]
-    members: HashTable<Member<T>>,
+    members: HashTable<Member<T>, HugePages>,
     watermark: Watermark,
 }
 
@@ -80,12 +80,12 @@ fn rehash<T: ?Sized + Object>(member: &Member<T>) -> u64 {
 impl<T: ?Sized + Object> WeakSet<T> {
     /// An empty set. Allocates nothing.
     pub const fn new() -> Self {
-        Self { members: HashTable::new(), watermark: Watermark::new() }
+        Self { members: HashTable::new_in(HugePages), watermark: Watermark::new() }
     }
 
     /// An empty set with room for so many members.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { members: HashTable::with_capacity(capacity), watermark: Watermark::new() }
+        Self { members: HashTable::with_capacity_in(capacity, HugePages), watermark: Watermark::new() }
     }
 
     /// How many members there is room for, dead ones included.

@@ -11,7 +11,7 @@ use core::iter::FusedIterator;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::hash_table::{self, HashTable};
-use lacuna::{Gc, Heap, Mutator, Object, Root, Trace, Weak};
+use lacuna::{Gc, Heap, HugePages, Mutator, Object, Root, Trace, Weak};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
@@ -81,7 +81,7 @@ pub struct WeakValueMap<
     #[trace(fixed)] V: ?Sized + Object + 'static,
     #[trace(fixed)] S: 'static = DefaultHashBuilder,
 > {
-    entries: HashTable<(K, Weak<V>)>,
+    entries: HashTable<(K, Weak<V>), HugePages>,
     #[trace(skip)]
     hasher: S,
     watermark: Watermark,
@@ -102,12 +102,12 @@ impl<K, V: ?Sized + Object> WeakValueMap<K, V> {
 impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     /// An empty map that hashes with `hasher`. Allocates nothing.
     pub const fn with_hasher(hasher: S) -> Self {
-        Self { entries: HashTable::new(), hasher, watermark: Watermark::new() }
+        Self { entries: HashTable::new_in(HugePages), hasher, watermark: Watermark::new() }
     }
 
     /// An empty map with room for so many entries, that hashes with `hasher`.
     pub fn with_capacity_and_hasher(capacity: usize, hasher: S) -> Self {
-        Self { entries: HashTable::with_capacity(capacity), hasher, watermark: Watermark::new() }
+        Self { entries: HashTable::with_capacity_in(capacity, HugePages), hasher, watermark: Watermark::new() }
     }
 
     /// What makes the hashers.
@@ -247,9 +247,6 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        if self.entries.is_empty() {
-            return None;
-        }
         self.entries.find(self.hasher.hash_one(key), |(other, _)| other.borrow() == key)
     }
 
@@ -316,9 +313,9 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// ```
     #[track_caller]
     pub fn insert(&mut self, heap: &mut Heap, key: K, value: &Root<V>) -> Option<Root<V>> {
+        let place = self.place(&*heap, &key);
         let weak = heap.downgrade(value);
-        let old = self.put(heap, key, weak)?;
-        heap.upgrade(old)
+        put(place, &*heap, key, weak)
     }
 
     /// [`insert`](Self::insert), in a scope.
@@ -333,9 +330,8 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         key: K,
         value: Gc<'gc, U>,
     ) -> Option<Gc<'gc, V::Of<'gc>>> {
-        let weak = value.downgrade(cx);
-        let old = self.put(cx, key, weak)?;
-        cx.upgrade(old)
+        let place = self.place(cx, &key);
+        put(place, cx, key, value.downgrade(cx))
     }
 
     /// Gives a key the object of a weak reference, and returns the one it had. A dead reference leaves the key without
@@ -349,34 +345,22 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         if heap.is_dead(value) {
             return self.remove(heap, &key);
         }
-        let old = self.put(heap, key, value)?;
-        heap.upgrade(old)
+        put(self.place(heap, &key), heap, key, value)
     }
 
-    /// Puts a live reference in, and returns the one that was there.
+    /// The place of a key.
+    ///
+    /// Whoever observes an object to put there does so afterwards: the search is what takes longest, and the processor
+    /// begins with it early then.
     #[inline]
     #[track_caller]
-    fn put<A: Access>(&mut self, heap: &A, key: K, weak: Weak<V>) -> Option<Weak<V>> {
+    fn place<A: Access>(&mut self, heap: &A, key: &K) -> hash_table::Entry<'_, (K, Weak<V>), HugePages> {
         if self.watermark.is_reached(self.entries.len()) {
             self.prune_before_growth(heap);
         }
-        let hash = self.hasher.hash_one(&key);
+        let hash = self.hasher.hash_one(key);
         let Self { entries, hasher, .. } = self;
-        match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
-            hash_table::Entry::Occupied(mut entry) => {
-                let (stored, old) = entry.get_mut();
-                let old = core::mem::replace(old, weak);
-                if heap.is_dead(old) {
-                    // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
-                    *stored = key;
-                }
-                Some(old)
-            }
-            hash_table::Entry::Vacant(entry) => {
-                entry.insert((key, weak));
-                None
-            }
-        }
+        entries.entry(hash, |(other, _)| other == key, |(key, _)| hasher.hash_one(key))
     }
 
     #[cold]
@@ -456,12 +440,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// ```
     #[track_caller]
     pub fn entry<A: Access>(&mut self, heap: &A, key: K) -> Entry<'_, K, V, A> {
-        if self.watermark.is_reached(self.entries.len()) {
-            self.prune_before_growth(heap);
-        }
-        let hash = self.hasher.hash_one(&key);
-        let Self { entries, hasher, .. } = self;
-        match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
+        match self.place(heap, &key) {
             hash_table::Entry::Occupied(place) => match heap.upgrade(place.get().1) {
                 Some(value) => Entry::Occupied(OccupiedEntry { place, value }),
                 None => Entry::Vacant(VacantEntry { place: place.remove().1, key, access: core::marker::PhantomData }),
@@ -469,6 +448,32 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
             hash_table::Entry::Vacant(place) => {
                 Entry::Vacant(VacantEntry { place, key, access: core::marker::PhantomData })
             }
+        }
+    }
+}
+
+/// Puts a live reference in its key's place, and returns the object that was there.
+#[inline]
+#[track_caller]
+fn put<K, V: ?Sized + Object, A: Access>(
+    place: hash_table::Entry<'_, (K, Weak<V>), HugePages>,
+    heap: &A,
+    key: K,
+    weak: Weak<V>,
+) -> Option<A::Handle<V>> {
+    match place {
+        hash_table::Entry::Occupied(mut entry) => {
+            let (stored, reference) = entry.get_mut();
+            let old = heap.upgrade(core::mem::replace(reference, weak));
+            if old.is_none() {
+                // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
+                *stored = key;
+            }
+            old
+        }
+        hash_table::Entry::Vacant(entry) => {
+            entry.insert((key, weak));
+            None
         }
     }
 }
@@ -595,13 +600,13 @@ pub enum Entry<'m, K, V: ?Sized + Object + 'static, A: Access> {
 
 /// The place of a key that has a live object.
 pub struct OccupiedEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::OccupiedEntry<'m, (K, Weak<V>)>,
+    place: hash_table::OccupiedEntry<'m, (K, Weak<V>), HugePages>,
     value: A::Handle<V>,
 }
 
 /// The place of a key that has no object.
 pub struct VacantEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::VacantEntry<'m, (K, Weak<V>)>,
+    place: hash_table::VacantEntry<'m, (K, Weak<V>), HugePages>,
     key: K,
     access: core::marker::PhantomData<fn(&A)>,
 }

@@ -637,6 +637,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    #[inline]
     #[track_caller]
     pub fn downgrade<T: ?Sized + Object>(&mut self, root: &Root<T>) -> Weak<T> {
         // SAFETY: the id is that of the root's object.
@@ -648,6 +649,7 @@ impl Heap {
     /// # Panics
     ///
     /// If the root belongs to another heap, or there is no memory for the object's weak slot.
+    #[inline]
     #[track_caller]
     pub fn downgrade_long<T: ?Sized + Object>(&mut self, root: &Root<T>) -> WeakLong<T> {
         // SAFETY: the id is that of the root's object.
@@ -676,6 +678,7 @@ impl Heap {
         Ok(unsafe { WeakLong::new(id, root.metadata()) })
     }
 
+    #[inline(always)]
     #[track_caller]
     fn observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> WeakId {
         match self.try_observe(root, kind) {
@@ -685,11 +688,13 @@ impl Heap {
         }
     }
 
+    #[inline(always)]
     fn try_observe<T: ?Sized + Object>(&mut self, root: &Root<T>, kind: Kind) -> Result<WeakId, ObserveError> {
         let object = self.target(root)?;
         Ok(mutator::observe(self.core(), object, kind)?)
     }
 
+    #[inline(always)]
     fn target<T: ?Sized + Object>(&self, root: &Root<T>) -> Result<ObjectRef, WrongHeap> {
         if !core::ptr::eq(root.slot().table(), &*self.mutator.core_ref().roots) {
             return Err(WrongHeap);

@@ -29,7 +29,7 @@
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `parallel`: several threads can mark (`Config::mark_threads`).
 //! - `tracing`: each stop for a collection is a span of the crate `tracing`.
-//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field.
+//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field, and have huge pages by `HugePages`.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -68,6 +68,8 @@ pub use handle::weak::{Weak, WeakLong};
 pub use heap::Heap;
 #[cfg(feature = "derive")]
 pub use lacuna_derive::Trace;
+#[cfg(feature = "hashbrown-fields")]
+pub use memory::huge_pages::HugePages;
 pub use object::gc::Gc;
 pub use object::sequence::WithTail;
 pub use object::trace::{Object, Trace, Visitor};

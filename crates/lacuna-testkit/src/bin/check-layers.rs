@@ -22,6 +22,7 @@ const LAYERS: [&[&str]; 7] = [
 const UNSAFE: &[&str] = &[
     "memory/block.rs",
     "memory/chunk.rs",
+    "memory/column.rs",
     "memory/cursor.rs",
     "memory/huge_pages.rs",
     "memory/pool.rs",

@@ -62,6 +62,12 @@ impl HeapId {
     /// The identity of no heap.
     pub(crate) const NOBODY: Self = Self(core::num::NonZeroU32::MAX);
 
+    /// Not zero.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u32 {
+        self.0.get()
+    }
+
     fn next() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let last = LAST

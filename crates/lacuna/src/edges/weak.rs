@@ -19,6 +19,8 @@
 //! - `[INV-WEAK-2]` The table of a block in use is an allocation made by [`Observed::allocate`] for as many cells as the
 //!   block has; it is freed when its last cell stops being observed, or with the weak-slot table.
 //! - `[INV-WEAK-3]` A generation never returns: a slot of which one would is never used again.
+//! - `[INV-WEAK-4]` While a slot has the short generation of one of its weak references, its target is not null: freeing it
+//!   moves that generation on, and at the end of the range, where that is impossible, no reference has it.
 #![allow(unsafe_code)]
 
 use alloc::alloc::{alloc_zeroed, dealloc};
@@ -29,8 +31,9 @@ use core::ptr::{self, NonNull};
 
 use crate::error::Exhausted;
 use crate::memory::bitmap::{BlockBits, GRANULE, ones};
-use crate::memory::block::Block;
+use crate::memory::block::{Block, BlockInfo};
 use crate::memory::chunk::{BLOCK_SIZE, is_marked};
+use crate::memory::column::Column;
 use crate::memory::prefetch::prefetch;
 use crate::memory::table::Table;
 use crate::object::descriptor::ObjectRef;
@@ -43,6 +46,7 @@ pub(crate) type SlotIndex = u32;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// What is known of an observed object, in 16 bytes: weak references are read far more often than anything else here.
+#[derive(Clone, Copy)]
 pub(crate) struct Slot {
     /// The observed cell, or null where the slot is free.
     target: *mut u8,
@@ -63,7 +67,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) struct WeakSlots {
-    slots: Table<Slot>,
+    slots: Column<Slot>,
     /// By slot, the newest registration of the object, or [`NONE`]. Only as long as slots have or had any.
     registrations: Table<u32>,
     /// By slot, the newest of the ephemerons that wait for the object. Shorter than the table of slots, or empty, where no
@@ -71,7 +75,8 @@ pub(crate) struct WeakSlots {
     waiters: Table<Option<Waiter>>,
     /// Or [`NONE`].
     first_free: u32,
-    in_use: usize,
+    /// Slots that are free, or not used again.
+    unused: usize,
     /// Blocks with observed cells.
     blocks: Vec<Block>,
     /// Those of them in which an object was observed that no collection had seen. Has room for all of them.
@@ -85,11 +90,11 @@ pub(crate) struct WeakSlots {
 impl Default for WeakSlots {
     fn default() -> Self {
         Self {
-            slots: Table::new(),
+            slots: Column::new(),
             registrations: Table::new(),
             waiters: Table::new(),
             first_free: NONE,
-            in_use: 0,
+            unused: 0,
             blocks: Vec::new(),
             recent: Vec::new(),
             recent_only: false,
@@ -101,7 +106,7 @@ impl Default for WeakSlots {
 impl WeakSlots {
     /// Slots in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.in_use
+        self.slots.length() as usize - self.unused
     }
 
     /// Bytes of the table and of the blocks' tables.
@@ -112,36 +117,52 @@ impl WeakSlots {
     }
 
     /// The object's slot, made if it has none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attach(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let block = Block::of(object.cell());
-        let observed = match Observed::of(block) {
-            Some(observed) => observed,
-            None => self.observe_block(block)?,
-        };
+        let Some(observed) = Observed::of(block) else { return self.attach_first(object) };
         let entry = observed.slot(block.cell_index(object.cell()));
         if entry.get() != 0 {
             return Ok(entry.get() - 1);
         }
-        let index = self.take(object)?;
-        entry.set(index + 1);
-        observed.set_observed(object.cell());
-        if !is_marked(object.cell()) && !block.info().recent.replace(true) {
-            self.recent.push(block);
-        }
-        Ok(index)
+        let index = self.attach_new(object, observed.bits, entry, block.info());
+        if index == NONE { Err(Exhausted::System) } else { Ok(index) }
     }
 
+    /// Makes a slot for an object of a block that has a table: for an entry of that. [`NONE`] if there is no memory.
+    ///
+    /// Not a part of what observes, which is small without it. That gives what it has found already.
+    #[inline(never)]
+    fn attach_new(&mut self, object: ObjectRef, bits: &BlockBits, entry: &Cell<u32>, info: &BlockInfo) -> SlotIndex {
+        let Ok(index) = self.take(object) else { return NONE };
+        entry.set(index + 1);
+        set_observed(bits, object.cell());
+        if !info.recent.get() && !is_marked(object.cell()) {
+            info.recent.set(true);
+            self.recent.push(Block::of(object.cell()));
+        }
+        index
+    }
+
+    /// Makes a slot for an object of a block that has no table.
     #[cold]
-    fn observe_block(&mut self, block: Block) -> Result<Observed<'static>, Exhausted> {
+    #[inline(never)]
+    fn attach_first(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
+        self.observe_block(Block::of(object.cell()))?;
+        self.attach(object)
+    }
+
+    /// Makes the table of a block.
+    fn observe_block(&mut self, block: Block) -> Result<(), Exhausted> {
         self.blocks.try_reserve(1).map_err(|_| Exhausted::System)?;
         self.recent.try_reserve(self.blocks.len() + 1 - self.recent.len()).map_err(|_| Exhausted::System)?;
-        let observed = Observed::allocate(block).ok_or(Exhausted::System)?;
+        Observed::allocate(block).ok_or(Exhausted::System)?;
         self.blocks.push(block);
-        Ok(observed)
+        Ok(())
     }
 
     /// The object's slot, if it has one.
+    #[inline(always)]
     pub(crate) fn find(&self, object: ObjectRef) -> Option<SlotIndex> {
         let block = Block::of(object.cell());
         Observed::of(block)?.slot(block.cell_index(object.cell())).get().checked_sub(1)
@@ -192,7 +213,7 @@ impl WeakSlots {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, object: ObjectRef) -> Result<SlotIndex, Exhausted> {
         let target = object.cell().as_ptr();
         let index = self.first_free;
@@ -200,14 +221,15 @@ impl WeakSlots {
             let slot = &mut self.slots[index];
             self.first_free = slot.extra;
             (slot.target, slot.extra) = (target, 0);
+            self.unused -= 1;
             index
         } else {
             self.slots.push(Slot { target, generation: self.start, extra: 0 })?
         };
-        self.in_use += 1;
         Ok(index)
     }
 
+    #[inline(always)]
     pub(crate) fn slot(&self, index: SlotIndex) -> &Slot {
         &self.slots[index]
     }
@@ -265,7 +287,7 @@ impl WeakSlots {
 
     /// The generation that a weak reference of either kind to the slot's object gets, if both are the same and it is
     /// below a bound: in the common case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn common_generation(&self, index: SlotIndex, below: u32) -> Option<u32> {
         let slot = self.slot(index);
         (slot.extra == 0 && slot.generation < below).then_some(slot.generation)
@@ -290,11 +312,16 @@ impl WeakSlots {
     }
 
     /// The object of a slot, if its weak references of this kind and generation are alive.
+    ///
+    /// # Safety
+    ///
+    /// There was a weak reference of this slot, generation and kind, of this heap.
     #[inline(always)]
-    pub(crate) fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
+    pub(crate) unsafe fn target(&self, index: SlotIndex, generation: u32, kind: Kind) -> Option<ObjectRef> {
         let slot = self.slots.get(index)?;
         match kind {
-            Kind::Short if slot.generation == generation => slot.object(),
+            // SAFETY: [INV-WEAK-4] the generation is that of a reference, so the slot is in use.
+            Kind::Short if slot.generation == generation => Some(unsafe { slot.known_object() }),
             Kind::Short => None,
             Kind::Long => {
                 let object = slot.object()?;
@@ -328,7 +355,7 @@ impl WeakSlots {
         if slot.generation < LAST_GENERATION {
             slot.extra = core::mem::replace(&mut self.first_free, index);
         }
-        self.in_use -= 1;
+        self.unused += 1;
     }
 
     /// Says which objects the next weak pass decides over: all, or those that no collection has seen.
@@ -347,7 +374,7 @@ impl WeakSlots {
 
     /// Frees the slots of all unmarked objects, after `visit` has seen each. Allocates nothing.
     pub(crate) fn free_condemned(&mut self, mut visit: impl FnMut(&mut Self, SlotIndex)) -> usize {
-        let before = self.in_use;
+        let before = self.unused;
         let mut recent = core::mem::take(&mut self.recent);
         let mut blocks = core::mem::take(&mut self.blocks);
         recent.iter().for_each(|block| block.info().recent.set(false));
@@ -374,7 +401,7 @@ impl WeakSlots {
         }
         recent.clear();
         (self.blocks, self.recent) = (blocks, recent);
-        before - self.in_use
+        self.unused - before
     }
 
     /// Frees the slots of the unmarked objects of a block; says whether no object of it is observed any more.
@@ -408,7 +435,7 @@ impl WeakSlots {
     ///
     /// Slots made later start with a generation that no weak reference has yet.
     pub(crate) fn release_if_unused(&mut self) {
-        if self.in_use > 0 || self.slots.length() == 0 {
+        if self.in_use() > 0 || self.slots.length() == 0 {
             return;
         }
         let start = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
@@ -474,6 +501,18 @@ pub(crate) const LAST_GENERATION: u32 = u32::MAX - 1;
 const FARTHEST: u32 = (1 << 31) - 1;
 
 impl Slot {
+    /// The observed object.
+    ///
+    /// # Safety
+    ///
+    /// The slot is in use.
+    #[inline(always)]
+    unsafe fn known_object(&self) -> ObjectRef {
+        debug_assert!(!self.target.is_null());
+        // SAFETY: [INV-WEAK-1] the target is not null, as the caller knows, and so is the cell of a live object.
+        unsafe { ObjectRef::new(NonNull::new_unchecked(self.target)) }
+    }
+
     /// The observed object, if it lives.
     #[inline(always)]
     pub(crate) fn object(&self) -> Option<ObjectRef> {
@@ -551,15 +590,18 @@ impl Observed<'_> {
         left == 0
     }
 
+    #[inline(always)]
     fn slot(&self, cell: usize) -> &Cell<u32> {
         &self.slots[cell]
     }
+}
 
-    fn set_observed(&self, cell: NonNull<u8>) {
-        let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
-        let word = &self.bits[granule / 64];
-        word.set(word.get() | 1 << (granule % 64));
-    }
+/// Sets the bit of a cell.
+#[inline(always)]
+fn set_observed(bits: &BlockBits, cell: NonNull<u8>) {
+    let granule = cell.addr().get() % BLOCK_SIZE / GRANULE;
+    let word = &bits[granule / 64];
+    word.set(word.get() | 1 << (granule % 64));
 }
 
 #[cfg(test)]
@@ -578,16 +620,22 @@ mod tests {
         (pool, block, slots, slot)
     }
 
+    /// Whether references are alive that were made with a generation that `generation` gave.
+    fn is_alive(slots: &WeakSlots, slot: SlotIndex, generation: u32, kind: Kind) -> bool {
+        // SAFETY: there could have been such a reference.
+        unsafe { slots.target(slot, generation, kind) }.is_some()
+    }
+
     #[test]
     fn a_slot_is_used_again_with_another_generation() {
         let (_pool, block, mut slots, slot) = observed();
         let old = slots.generation(slot, Kind::Short).unwrap();
         assert_eq!(slots.free_condemned(|_, _| ()), 1);
-        assert!(slots.target(slot, old, Kind::Short).is_none());
+        assert!(!is_alive(&slots, slot, old, Kind::Short));
         let again = slots.attach(object_at(block, 48)).unwrap();
         assert_eq!(again, slot);
-        assert!(slots.target(slot, old, Kind::Short).is_none());
-        assert!(slots.target(slot, slots.generation(slot, Kind::Short).unwrap(), Kind::Short).is_some());
+        assert!(!is_alive(&slots, slot, old, Kind::Short));
+        assert!(is_alive(&slots, slot, slots.generation(slot, Kind::Short).unwrap(), Kind::Short));
     }
 
     #[test]
@@ -607,7 +655,7 @@ mod tests {
         assert_eq!(slots.generation(slot, Kind::Long), Ok(old));
         slots.clear_short(slot);
         assert!(slots.generation(slot, Kind::Short).is_err() && slots.generation(slot, Kind::Long).is_err());
-        assert!(slots.target(slot, old, Kind::Long).is_some(), "those it has are not concerned");
+        assert!(is_alive(&slots, slot, old, Kind::Long), "those it has are not concerned");
     }
 
     #[test]
@@ -618,6 +666,6 @@ mod tests {
         slots.release_if_unused();
         assert_eq!(slots.bytes(), 0);
         assert_eq!(slots.attach(object_at(block, 48)).unwrap(), slot);
-        assert!(slots.target(slot, old, Kind::Long).is_none());
+        assert!(!is_alive(&slots, slot, old, Kind::Long));
     }
 }

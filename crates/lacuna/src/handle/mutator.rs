@@ -472,7 +472,30 @@ impl<'gc> Mutator<'gc> {
     #[track_caller]
     pub(crate) fn upgraded(&self, id: WeakId, kind: Kind) -> Option<ObjectRef> {
         // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
-        of_this_heap(upgraded(unsafe { &*self.core.get() }, id, kind))
+        let core = unsafe { &*self.core.get() };
+        // As numbers, where none is zero: one comparison for both questions.
+        if id.heap.map_or(0, HeapId::number) == core.fast_id.get().number() {
+            // SAFETY: ids are made by `observe` only, this one in this heap.
+            unsafe { core.weak.target(id.slot, id.generation, kind) }
+        } else {
+            // In parts: passed as a whole it would have to lie in memory, for the fast path as well.
+            self.upgraded_in_turn(id.heap, id.slot, id.generation, kind)
+        }
+    }
+
+    /// [`upgraded`](Self::upgraded), in a turn, or of a reference that is null or of another heap.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn upgraded_in_turn(
+        &self,
+        heap: Option<HeapId>,
+        slot: SlotIndex,
+        generation: u32,
+        kind: Kind,
+    ) -> Option<ObjectRef> {
+        // SAFETY: [INV-MUT-1] nobody borrows the state exclusively now.
+        of_this_heap(upgraded_in_turn(unsafe { &*self.core.get() }, WeakId { heap, slot, generation }, kind))
     }
 
     #[inline(always)]
@@ -483,7 +506,7 @@ impl<'gc> Mutator<'gc> {
     }
 
     /// Observes an object.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> WeakId {
         match self.try_observe(object, kind) {
             Ok(id) => id,
@@ -513,7 +536,7 @@ impl<'gc> Mutator<'gc> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_observe<T: ?Sized + Object>(&self, object: Gc<'gc, T>, kind: Kind) -> Result<WeakId, Exhausted> {
         // SAFETY: [INV-GC-1] the cell holds an object, in the heap of the scope.
         self.with(|core| observe(core, unsafe { ObjectRef::new(object.cell()) }, kind))
@@ -680,7 +703,8 @@ pub(crate) fn observed(core: &Core, id: WeakId, kind: Kind) -> Result<Option<Obj
     if id.heap != Some(core.id) {
         return if id.heap.is_none() { Ok(None) } else { Err(WrongHeap) };
     }
-    Ok(core.weak.target(id.slot, id.generation, kind))
+    // SAFETY: ids are made by `observe` only, this one in this heap.
+    Ok(unsafe { core.weak.target(id.slot, id.generation, kind) })
 }
 
 /// What was found for a weak reference.
@@ -706,27 +730,10 @@ pub(crate) fn check_heap(core: &Core, id: WeakId) -> Result<(), WrongHeap> {
 }
 
 /// The object of a weak reference that is being upgraded. In a turn, it is kept alive to the end of that.
-#[inline(always)]
-pub(crate) fn upgraded(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
-    if id.heap != Some(core.fast_id.get()) {
-        // In parts: passed as a whole it would have to lie in memory, for the fast path as well.
-        return upgraded_in_turn(core, id.heap, id.slot, id.generation, kind);
-    }
-    Ok(core.weak.target(id.slot, id.generation, kind))
-}
-
-#[cold]
-#[inline(never)]
-fn upgraded_in_turn(
-    core: &Core,
-    heap: Option<HeapId>,
-    slot: SlotIndex,
-    generation: u32,
-    kind: Kind,
-) -> Result<Option<ObjectRef>, WrongHeap> {
-    let object = observed(core, WeakId { heap, slot, generation }, kind)?;
+fn upgraded_in_turn(core: &Core, id: WeakId, kind: Kind) -> Result<Option<ObjectRef>, WrongHeap> {
+    let object = observed(core, id, kind)?;
     if let Some(object) = object {
-        keep_in_turn(core, slot, object);
+        keep_in_turn(core, id.slot, object);
     }
     Ok(object)
 }
@@ -740,18 +747,23 @@ fn keep_in_turn(core: &Core, slot: SlotIndex, object: ObjectRef) {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn observe(core: &mut Core, object: ObjectRef, kind: Kind) -> Result<WeakId, Exhausted> {
     let slot = core.weak.attach(object)?;
     let generation = match core.weak.common_generation(slot, core.fast_below.get()) {
         Some(generation) => generation,
-        None => {
-            let generation = core.weak.generation(slot, kind)?;
-            keep_in_turn(core, slot, object);
-            generation
-        }
+        None => observe_in_turn(core, object, slot, kind)?,
     };
     Ok(WeakId { heap: Some(core.id), slot, generation })
+}
+
+/// The generation for a reference of this kind, in a turn, or to an object that a guardian brought back.
+#[cold]
+#[inline(never)]
+fn observe_in_turn(core: &Core, object: ObjectRef, slot: SlotIndex, kind: Kind) -> Result<u32, Exhausted> {
+    let generation = core.weak.generation(slot, kind)?;
+    keep_in_turn(core, slot, object);
+    Ok(generation)
 }
 
 /// The weak slot of an object, with room for one more registration.

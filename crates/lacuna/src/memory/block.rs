@@ -33,7 +33,7 @@ pub(crate) struct BlockInfo {
     cells: Cell<u32>,
     /// Occupied cells, as counted last.
     pub(crate) live: Cell<u32>,
-    /// ⌈2³² / cell size⌉: replaces the division that finds a cell's index.
+    /// ⌈2³² / cell size⌉: replaces the division that finds a cell's index. 0 in a run.
     reciprocal: Cell<u32>,
     /// Whether values in it are dropped.
     pub(crate) drops: Cell<bool>,
@@ -157,6 +157,8 @@ impl Block {
     pub(crate) fn begin_run(self, kind: *const (), bytes: usize, array: bool, drops: bool) {
         let info = self.info();
         info.large.set(true);
+        // So that the index of its cell comes out as 0.
+        info.reciprocal.set(0);
         info.array.set(array);
         info.cells.set(1);
         info.cell_size.set(bytes);
@@ -248,9 +250,6 @@ impl Block {
     pub(crate) fn cell_index(self, cell: NonNull<u8>) -> usize {
         let info = self.info();
         let offset = cell.addr().get() % BLOCK_SIZE;
-        if info.large.get() {
-            return 0;
-        }
         // Exact: offset < 2¹⁴ and the reciprocal errs by less than 1, so the product errs by less than 2⁻¹⁸.
         ((offset as u64 * u64::from(info.reciprocal.get())) >> 32) as usize
     }

@@ -9,6 +9,7 @@
 pub(crate) mod bitmap;
 pub(crate) mod block;
 pub(crate) mod chunk;
+pub(crate) mod column;
 pub(crate) mod cursor;
 pub(crate) mod deferred;
 pub(crate) mod huge_pages;

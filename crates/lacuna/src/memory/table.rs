@@ -8,14 +8,13 @@
 //!   `pages[i / PAGE]`, each page within one segment; segments are live allocations that only the table frees.
 #![allow(unsafe_code)]
 
-use alloc::alloc::{alloc, dealloc};
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ops::{Index, IndexMut};
 use core::ptr::NonNull;
 
-use super::huge_pages::advise;
+use super::huge_pages;
 use crate::error::Exhausted;
 
 /// Entries to which one place of the directory leads.
@@ -75,9 +74,7 @@ impl<T> Table<T> {
         self.pages.try_reserve(entries / PAGE).map_err(|_| Exhausted::System)?;
         let layout = Layout::array::<T>(entries).map_err(|_| Exhausted::System)?;
         const { assert!(size_of::<T>() > 0) };
-        // SAFETY: the layout has more than zero bytes.
-        let segment = NonNull::new(unsafe { alloc(layout) }.cast::<T>()).ok_or(Exhausted::System)?;
-        advise(segment.as_ptr().cast(), layout.size());
+        let segment = huge_pages::allocate(layout).ok_or(Exhausted::System)?.cast::<T>();
         self.segments.push((segment, entries));
         // SAFETY: each page begins within the segment, of which the number of entries is a multiple of that of a page.
         self.pages.extend((0..entries / PAGE).map(|page| unsafe { segment.add(page * PAGE) }));
@@ -125,7 +122,7 @@ impl<T> Drop for Table<T> {
         for (segment, entries) in self.segments.drain(..) {
             let layout = Layout::array::<T>(entries).expect("it was allocated with this layout");
             // SAFETY: [INV-TABLE-1] nobody else frees it, and its entries were dropped.
-            unsafe { dealloc(segment.as_ptr().cast(), layout) };
+            unsafe { huge_pages::free(segment.cast(), layout) };
         }
     }
 }

@@ -14,6 +14,8 @@ use core::ops::{Deref, DerefMut};
 use hashbrown::HashTable;
 
 use super::trace::{Object, Trace, Visitor};
+#[cfg(feature = "hashbrown-fields")]
+use crate::memory::huge_pages::HugePages;
 
 macro_rules! leaves {
     ($($type:ty),* $(,)?) => {$(
@@ -188,6 +190,19 @@ owners! {
 #[cfg(feature = "hashbrown-fields")]
 owners! {
     HashTable<T>, |value, visitor| value.iter().for_each(|value| value.trace(visitor));
+}
+
+// SAFETY: as above; the allocator holds nothing.
+#[cfg(feature = "hashbrown-fields")]
+unsafe impl<T: Trace> Trace for HashTable<T, HugePages> {
+    type At<'a> = HashTable<T::At<'a>, HugePages>;
+    const NEEDS_TRACE: bool = T::NEEDS_TRACE;
+    #[inline(always)]
+    fn trace<V: Visitor>(&self, visitor: &mut V) {
+        if T::NEEDS_TRACE {
+            self.iter().for_each(|value| value.trace(visitor));
+        }
+    }
 }
 
 // SAFETY: the array's elements are all there is.
