@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::failures::{Failure, Failures, Step};
 use super::major::Stage;
 use super::pacing::Pacing;
+use super::sweep::{self, Rest};
 use crate::config::Config;
 use crate::edges::finalizers::{Class, Finalizers, Taken};
 use crate::edges::roots::{HeapId, TableOwner};
@@ -117,7 +118,8 @@ impl Core {
 
     /// Counts bytes outside the heap in, or out.
     pub(crate) fn add_external(&mut self, added: usize, removed: usize) {
-        self.pacing.external = self.pacing.external.saturating_add(added).saturating_sub(removed);
+        let external = self.pacing.external.saturating_add(added).saturating_sub(removed);
+        self.pacing.set_external(external, self.stage != Stage::Idle);
         self.apply_limit();
     }
 
@@ -129,6 +131,22 @@ impl Core {
 
     /// A cell, from wherever there is one.
     pub(crate) fn find_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
+        loop {
+            let reason = match self.look_for_cell(wanted) {
+                Err(Refused::Exhausted(reason)) => reason,
+                found => return found,
+            };
+            // What the collection that is under way has found dead and has not counted yet may do.
+            match sweep::count_rest(self) {
+                Rest::None if reason == Exhausted::Closed => return Err(Refused::Exhausted(reason)),
+                Rest::None => return Err(self.refuse(reason)),
+                Rest::Counted => {}
+                Rest::Dead(run) => return Err(Refused::Dead(run)),
+            }
+        }
+    }
+
+    fn look_for_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
         let key = wanted.key();
         let place = CursorTable::place(key);
         if self.cursors.at(place).key() != key {
@@ -137,18 +155,15 @@ impl Core {
                 return Err(Refused::Exhausted(Exhausted::Closed));
             }
             if wanted.cell_size > LARGEST_CELL {
-                let large = self.take_large(wanted);
-                return large.map_err(|reason| self.refuse(reason));
+                return Ok(self.take_large(wanted)?);
             }
-            if let Err(reason) = self.place_cursor(place, wanted) {
-                return Err(self.refuse(reason));
-            }
+            self.place_cursor(place, wanted)?;
         }
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
             let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
-            match refill.map_err(|reason| self.refuse(reason))? {
+            match refill? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
                 Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
             }
@@ -161,6 +176,12 @@ impl Core {
     fn refuse(&mut self, reason: Exhausted) -> Refused {
         self.refused = true;
         Refused::Exhausted(reason)
+    }
+
+    /// Takes a run whose object was dropped because [`Self::find_cell`] was refused.
+    pub(crate) fn free_run(&mut self, run: Block, failures: Failures) {
+        self.failures.absorb(failures);
+        self.pool.give_back(run);
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -414,6 +435,15 @@ pub(crate) enum Refused {
         block: Block,
         space: u32,
     },
+    /// The large object, which is in no list any more, is to be dropped while nobody borrows the state, and its run then
+    /// handed to [`Core::free_run`].
+    Dead(Block),
+}
+
+impl From<Exhausted> for Refused {
+    fn from(reason: Exhausted) -> Self {
+        Self::Exhausted(reason)
+    }
 }
 
 impl Wanted {

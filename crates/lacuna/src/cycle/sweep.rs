@@ -83,13 +83,46 @@ pub(crate) fn count_recent(core: &mut Core) -> (usize, usize) {
     (objects, bytes + core.larges.live_bytes - large_bytes)
 }
 
+/// What there was to count.
+pub(crate) enum Rest {
+    None,
+    Counted,
+    /// A dead large object, which is in no list any more, has to be [dropped](drop_large), and there may be more.
+    Dead(Block),
+}
+
+/// Counts what the last major collection has not counted yet, as far as that runs no code of the program.
+pub(crate) fn count_rest(core: &mut Core) -> Rest {
+    let Core { spaces, larges, pool, .. } = core;
+    let mut rest = Rest::None;
+    for space in spaces {
+        while space.count_next(pool).is_some() {
+            rest = Rest::Counted;
+        }
+    }
+    while let Some(counted) = larges.count_next() {
+        rest = Rest::Counted;
+        match counted {
+            Counted::Dead(run) if run.info().drops.get() => return Rest::Dead(run),
+            Counted::Dead(run) => pool.give_back(run),
+            Counted::Live => {}
+        }
+    }
+    rest
+}
+
 fn free_large(core: &mut Core, block: Block) {
     if block.info().drops.get() {
-        let object = object_at(block, 0);
-        // SAFETY: the object is unmarked after marking, so nobody can reach it; it is in no list any more.
-        core.failures.record(catch(FailureKind::Drop, None, || unsafe { object.drop() }));
+        drop_large(block, &mut core.failures);
     }
     core.pool.give_back(block);
+}
+
+/// Drops a large object that was found dead, once.
+pub(crate) fn drop_large(block: Block, failures: &mut Failures) {
+    let object = object_at(block, 0);
+    // SAFETY: the object is unmarked after marking, so nobody can reach it; it is in no list any more.
+    failures.record(catch(FailureKind::Drop, None, || unsafe { object.drop() }));
 }
 
 /// Drops the dead values of a block.
