@@ -226,13 +226,19 @@ impl Marker {
         if self.noted.capacity() < NOTES { self.noted.try_reserve_exact(NOTES) } else { Ok(()) }
     }
 
-    /// Visits the objects with ephemeron tables again, all of which are marked, now that the program runs no more before
-    /// the collection ends.
-    pub(crate) fn revisit_owners(&mut self) {
+    /// The program runs no more before the collection ends.
+    pub(crate) fn begin_pause(&mut self) {
         self.interrupted = false;
         self.overflowed |= core::mem::take(&mut self.owners_lost);
+    }
+
+    /// Visits the objects with ephemeron tables again that are listed, all of which are marked. At once, since some are
+    /// listed more than once, and others are queued as well: `[INV-MARK-2]`.
+    pub(crate) fn visit_owners(&mut self) {
+        debug_assert!(self.pieces.is_empty());
         while let Some(owner) = self.owners.pop() {
-            self.push(owner);
+            self.visit(owner);
+            while self.visit_piece() {}
         }
     }
 
