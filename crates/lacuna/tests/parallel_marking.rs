@@ -9,9 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, ThreadId};
 
-use lacuna::{
-    Config, Ephemerons, Gc, GcCell, Heap, MarkOrder, Opaque, Phase, Root, StepBudget, Trace, Visitor, Weak,
-};
+use lacuna::{Config, Ephemerons, Gc, GcCell, Heap, MarkOrder, Opaque, Phase, Root, StepBudget, Trace, Visitor, Weak};
 
 /// More than is visited before other threads are started, so that they are.
 const MANY: usize = 150_000;
