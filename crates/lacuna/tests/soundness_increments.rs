@@ -690,3 +690,35 @@ fn objects_without_size_and_of_any_alignment_live_and_die_in_increments() {
     heap.collect();
     assert_eq!((drops.get(), heap.stats().live_objects), (60, 0));
 }
+
+#[test]
+fn a_drop_that_allocates_in_the_sweep_of_its_type_does_not_sweep_all_of_it_on_the_stack() {
+    let mut heap = Heap::with_config(quiet());
+    let reach: Rc<dyn Fn()> = Rc::new(|| {
+        if IN_SCOPE.is_set() {
+            IN_SCOPE.with(|act| act());
+        }
+    });
+    heap.enter(|cx| (0..1_000_000).for_each(|id| _ = node(cx, id, Drops(Some(reach.clone())))));
+    up_to_the_pause(&mut heap);
+    let depth = Cell::new((0, 0));
+    heap.enter(|cx| {
+        let kept = RefCell::new(Vec::new());
+        let act = || {
+            let (now, most) = depth.get();
+            depth.set((now + 1, most.max(now + 1)));
+            let id = kept.borrow().len() as u64;
+            let new = node(cx, id, NOTHING);
+            kept.borrow_mut().push((id, new));
+            depth.set((now, depth.get().1));
+        };
+        IN_SCOPE.set(&act, || (0..200_000).for_each(|_| _ = node(cx, u64::MAX, NOTHING)));
+        // Nobody else has their cells.
+        assert!(kept.borrow().len() > 10_000 && kept.borrow().iter().all(|&(id, node)| node.id == id));
+        let mut cells: Vec<usize> = kept.borrow().iter().map(|&(_, node)| Gc::addr(node)).collect();
+        cells.sort_unstable();
+        assert!(cells.windows(2).all(|two| two[0] < two[1]));
+    });
+    heap.verify().unwrap();
+    assert!(depth.get().1 < 100, "{} sweeps were inside each other", depth.get().1);
+}

@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) stats: Stats,
     /// Callbacks that had run, had panicked, and registrations that were cancelled, at the last collection.
     counted: [u64; 3],
+    /// Sweeps and drops that [`Core::find_cell`] was refused for and that are under way, one inside the other.
+    sweeps: u32,
     /// The heap was shut down.
     pub(crate) closed: bool,
     /// Last, since the others point into it.
@@ -101,6 +103,7 @@ impl Core {
             config,
             stats: Stats::default(),
             counted: [0; 3],
+            sweeps: 0,
             closed: false,
             pool: Pool::default(),
         };
@@ -137,13 +140,22 @@ impl Core {
                 found => return found,
             };
             // What the collection that is under way has found dead and has not counted yet may do.
-            match sweep::count_rest(self) {
+            match if self.may_sweep() { sweep::count_rest(self) } else { Rest::None } {
                 Rest::None if reason == Exhausted::Closed => return Err(Refused::Exhausted(reason)),
                 Rest::None => return Err(self.refuse(reason)),
                 Rest::Counted => {}
-                Rest::Dead(run) => return Err(Refused::Dead(run)),
+                Rest::Dead(run) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Dead(run));
+                }
             }
         }
+    }
+
+    /// Whether a cell may cost a sweep. A sweep runs code of the program, which may allocate and cause another one, of as
+    /// many as there are blocks; so there is an end to that.
+    fn may_sweep(&self) -> bool {
+        self.sweeps < SWEEPS_IN_SWEEPS
     }
 
     fn look_for_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
@@ -159,13 +171,17 @@ impl Core {
             }
             self.place_cursor(place, wanted)?;
         }
+        let may_sweep = self.may_sweep();
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
-            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
+            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool, may_sweep);
             match refill? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
-                Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
+                Refill::Unswept(block) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Unswept { block, space });
+                }
             }
         }
         Ok(self.cursors.at(place).take().expect("the cursor was refilled"))
@@ -180,12 +196,14 @@ impl Core {
 
     /// Takes a run whose object was dropped because [`Self::find_cell`] was refused.
     pub(crate) fn free_run(&mut self, run: Block, failures: Failures) {
+        self.sweeps -= 1;
         self.failures.absorb(failures);
         self.pool.give_back(run);
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
     pub(crate) fn swept(&mut self, space: u32, block: Block, failures: Failures) {
+        self.sweeps -= 1;
         self.failures.absorb(failures);
         self.spaces[space as usize].swept(block);
     }
@@ -415,6 +433,9 @@ impl Core {
         }
     }
 }
+
+/// Sweeps inside each other from which on an allocation causes none.
+const SWEEPS_IN_SWEEPS: u32 = 16;
 
 /// A cell for an object of a type.
 #[derive(Clone, Copy)]

@@ -92,16 +92,26 @@ impl Space {
     /// Gives a cursor without cells free ones: from the space's next block that is not nearly full, else from a block of the
     /// pool, and if that has none, from a block that is nearly full. Counts some blocks if there are others.
     ///
+    /// Unless it `may_sweep`, only blocks of the pool and those that are nearly full come into question.
+    ///
     /// A nearly full block is the last choice, because its few free cells lie far apart: finding them and touching their
     /// memory costs a multiple of an allocation elsewhere. At most an eighth of the memory is left unused for that.
-    pub(crate) fn refill(&mut self, cursor: &mut Cursor, pool: &mut Pool) -> Result<Refill, Exhausted> {
+    pub(crate) fn refill(
+        &mut self,
+        cursor: &mut Cursor,
+        pool: &mut Pool,
+        may_sweep: bool,
+    ) -> Result<Refill, Exhausted> {
         let mut entered = 0;
         loop {
-            let block = match self.ready.pop().or_else(|| self.next_block(pool)) {
+            let worth_entering = if may_sweep { self.ready.pop().or_else(|| self.next_block(pool)) } else { None };
+            let block = match worth_entering {
                 Some(block) => block,
                 None => match self.add_block(pool) {
                     Ok(block) => block,
-                    Err(reason) => self.nearly_full.pop().ok_or(reason)?,
+                    Err(reason) => {
+                        self.nearly_full.pop_if(|block| may_sweep || !block.info().unswept.get()).ok_or(reason)?
+                    }
                 },
             };
             if block.info().unswept.get() {
@@ -183,7 +193,10 @@ impl Space {
         }
         let block = pool.take_block()?;
         block.format(self.kind, self.cell_size, self.drops);
+        // Before those that no cursor has passed, if there are any, of which the first makes room.
+        let last = self.blocks.len();
         self.blocks.push(block);
+        self.blocks.swap(self.next, last);
         self.next += 1;
         Ok(block)
     }
