@@ -316,8 +316,10 @@ impl Core {
         self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
     }
 
-    /// Takes the unused cells back from all cursors.
+    /// Takes the unused cells back from all cursors. No scope is open.
     pub(crate) fn retire_cursors(&mut self) {
+        // Where a panic cannot be caught, one may have ended a sweep.
+        self.sweeps = 0;
         for cursor in self.cursors.serving() {
             cursor.retire();
             *cursor = Cursor::new(0, 0, false);
