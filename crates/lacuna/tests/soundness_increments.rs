@@ -722,3 +722,52 @@ fn a_drop_that_allocates_in_the_sweep_of_its_type_does_not_sweep_all_of_it_on_th
     heap.verify().unwrap();
     assert!(depth.get().1 < 100, "{} sweeps were inside each other", depth.get().1);
 }
+
+#[test]
+fn a_collection_that_was_begun_ends_by_itself_however_the_heap_is_set_up() {
+    let mut seen = Vec::new();
+    for minor in [None, Some(0), Some(16 << 10), Some(200 << 10), Some(1 << 20)] {
+        for increment in [None, Some(0), Some(16 << 10), Some(500 << 10)] {
+            for (pattern, min_heap) in [(0, 1 << 20), (1, 1 << 20), (2, 1 << 20), (0, 16 << 20), (2, 16 << 20)] {
+                let config = Config::default().minor_step(minor).increment_step(increment).min_heap(min_heap);
+                let mut heap = Heap::with_config(config);
+                let dropped = Rc::new(Cell::new(0));
+                let old: Root<[Gc<'static, Opaque<Counted>>]> = heap.enter(|cx| {
+                    let object = |_| cx.alloc(Opaque(Counted(Rc::clone(&dropped))));
+                    cx.alloc_slice((0..40_000).map(object)).root(cx)
+                });
+                heap.collect();
+                drop(old);
+                let mut lasting = std::collections::VecDeque::new();
+                let (mut allocated, mut rounds) = (0, 0);
+                heap.begin_major();
+                while heap.phase() != Phase::Idle && allocated < 80 * MIB {
+                    rounds += 1;
+                    heap.enter(|cx| {
+                        (0..60).for_each(|_| _ = cx.alloc([0_u64; 8]));
+                        if pattern == 1 {
+                            lasting.push_back(cx.alloc([1_u64; 6]).root(cx));
+                        }
+                    });
+                    lasting.drain(..lasting.len().saturating_sub(3000));
+                    allocated += 60 * 64;
+                    if pattern == 2 {
+                        match rounds % 3 {
+                            0 => heap.add_external(300 << 10),
+                            1 => heap.sub_external(200 << 10),
+                            _ => heap.sub_external(100 << 10),
+                        }
+                    }
+                }
+                let setting = (minor, increment, pattern, min_heap);
+                assert_eq!(heap.phase(), Phase::Idle, "{setting:?}");
+                seen.push(allocated);
+                // What was garbage when it began is dropped when a scope ends that wants the memory, or with the next one.
+                heap.begin_major();
+                finish(&mut heap);
+                assert_eq!(dropped.get(), 40_000, "{setting:?}");
+            }
+        }
+    }
+    assert!(seen.iter().max().is_some_and(|&most| most < 40 * MIB), "{seen:?}");
+}
