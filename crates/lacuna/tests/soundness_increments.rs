@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lacuna::{
-    AutoDrain, Budget, Cleanup, Config, Ephemerons, EventKind, Gc, GcCell, Guard, Heap, Mutator, Opaque, Phase, Root,
-    ShutdownOptions, StepBudget, Trace, Weak,
+    AutoDrain, Budget, Cleanup, Config, Ephemerons, EventKind, Gc, GcCell, Guard, Heap, MarkOrder, Mutator, Opaque,
+    Phase, Root, ShutdownOptions, StepBudget, Trace, Weak,
 };
 
 mod programs;
@@ -88,7 +88,8 @@ fn any_budget_and_any_setting_is_borne() {
     }
     heap.begin_major();
     assert_eq!(heap.step(StepBudget::units(0)), Phase::Marking, "nothing is done");
-    finish(&mut heap);
+    heap.add_external(usize::MAX);
+    while heap.step(StepBudget::units(1)) != Phase::Idle {}
 
     for step in [0, 1, usize::MAX - 1, usize::MAX] {
         for minor in [Some(0), Some(1), Some(usize::MAX), None] {
@@ -770,4 +771,93 @@ fn a_collection_that_was_begun_ends_by_itself_however_the_heap_is_set_up() {
         }
     }
     assert!(seen.iter().max().is_some_and(|&most| most < 40 * MIB), "{seen:?}");
+}
+
+#[test]
+fn arrays_of_all_sizes_come_and_go_and_are_written_at_any_point() {
+    let orders = [MarkOrder::Sampled, MarkOrder::Plain, MarkOrder::Ring];
+    for seed in 0..if cfg!(miri) { 1 } else { 12 } {
+        let random = &mut Random(seed);
+        let automatic = seed % 3 == 2;
+        let config = Config::default()
+            .collect_automatically(automatic)
+            .mark_order(orders[seed as usize % 3])
+            .min_heap(4 * MIB)
+            .increment_step(Some(0))
+            .keep_empty(0)
+            .zeal(seed % 6 == 5);
+        #[cfg(feature = "parallel")]
+        let config = config.mark_threads(1 + seed as usize % 2);
+        let mut heap = Heap::with_config(config);
+        let mut rows: Vec<(Root<Row<'static>>, Weak<Row<'static>>, HashMap<usize, u64>)> = Vec::new();
+        let mut gone: Vec<Weak<Row<'static>>> = Vec::new();
+        let mut made = 0;
+        for step in 0..if seed % 6 == 5 { 60 } else { 500 } {
+            let least_bytes = [100, 1000, 8 << 10, 9 << 10, 40 << 10, 1500 << 10, 1600 << 10, 4 << 20][random.below(8)];
+            if random.below(3) == 0 {
+                let length = least_bytes / 8 + random.below(200);
+                let row: Root<Row<'static>> =
+                    heap.enter(|cx| cx.alloc_slice((0..length).map(|_| GcCell::new(None::<Gc<'_, u64>>))).root(cx));
+                let weak = heap.downgrade(&row);
+                rows.push((row, weak, HashMap::new()));
+            }
+            if rows.len() > 8 || random.below(4) == 0 && !rows.is_empty() {
+                gone.push(rows.swap_remove(random.below(rows.len())).1);
+            }
+            heap.enter(|cx| {
+                for (row, _, model) in &mut rows {
+                    let row = row.get(cx);
+                    for _ in 0..random.below(12) {
+                        let place = [0, row.len() - 1, random.below(row.len())][random.below(3)];
+                        made += 1;
+                        // A new number, that of another place, or none.
+                        match random.below(4) {
+                            0 => {
+                                let from = random.below(row.len());
+                                row.set(cx, |row| &row[place], row[from].get());
+                                match model.get(&from).copied() {
+                                    Some(id) => _ = model.insert(place, id),
+                                    None => _ = model.remove(&place),
+                                }
+                            }
+                            1 => {
+                                row.set(cx, |row| &row[place], None);
+                                model.remove(&place);
+                            }
+                            _ => {
+                                row.set(cx, |row| &row[place], Some(cx.alloc(made)));
+                                model.insert(place, made);
+                            }
+                        }
+                    }
+                }
+            });
+            match random.below(10) {
+                0..3 => heap.begin_major(),
+                3 => heap.collect_minor(),
+                4 if random.below(6) == 0 => heap.collect(),
+                _ => {}
+            }
+            let most = [3, 50, 2000, 40_000][random.below(4)];
+            heap.step(StepBudget::units(random.below(most)));
+            for (row, weak, model) in &rows {
+                assert!(!heap.is_dead(*weak) && heap.refers_to(*weak, row), "seed {seed}, step {step}");
+                heap.with(row, |row| {
+                    assert!(model.iter().all(|(&place, &id)| row[place].get().is_some_and(|found| *found == id)));
+                });
+            }
+        }
+        heap.collect();
+        assert!(gone.iter().all(|&weak| heap.is_dead(weak)));
+        for (row, _, model) in &rows {
+            heap.with(row, |row| {
+                for (place, cell) in row.iter().enumerate() {
+                    assert_eq!(cell.get().map(|found| *found), model.get(&place).copied());
+                }
+            });
+        }
+        rows.clear();
+        heap.collect();
+        assert_eq!((heap.stats().live_objects, heap.stats().reserved_bytes), (0, 0));
+    }
 }
