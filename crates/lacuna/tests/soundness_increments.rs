@@ -861,3 +861,99 @@ fn arrays_of_all_sizes_come_and_go_and_are_written_at_any_point() {
         assert_eq!((heap.stats().live_objects, heap.stats().reserved_bytes), (0, 0));
     }
 }
+
+#[test]
+fn values_of_dead_ephemerons_may_do_anything_with_roots_when_a_pause_drops_them() {
+    type Values<'gc> = Ephemerons<Gc<'gc, Node<'gc>>, Opaque<Drops>>;
+    for round in 0..40 {
+        let mut heap = Heap::with_config(quiet());
+        let stash: Rc<RefCell<Vec<NodeRoot>>> = Rc::default();
+        let ran = Rc::new(Cell::new(0));
+        let kept: NodeRoot = heap.enter(|cx| node(cx, 1, NOTHING).root(cx));
+        let table: Root<Values<'static>> = heap.enter(|cx| {
+            let table = cx.alloc(Values::new());
+            for place in 0..200_u64 {
+                let only = RefCell::new(Some(node(cx, 2 + place, NOTHING).root(cx)));
+                let (stash, ran, kept) = (Rc::clone(&stash), Rc::clone(&ran), kept.clone());
+                let act: Rc<dyn Fn()> = Rc::new(move || {
+                    ran.set(ran.get() + 1);
+                    match place % 4 {
+                        // The object is alive: this was the root of it until now.
+                        0 => stash.borrow_mut().push(only.take().unwrap()),
+                        1 => drop(only.take()),
+                        2 => (0..20).for_each(|_| stash.borrow_mut().push(kept.clone())),
+                        _ => resume_unwind(Box::new(())),
+                    }
+                });
+                let key = node(cx, 0, NOTHING);
+                table.edit(cx).insert(key, Opaque(Drops(Some(act))));
+                if place % 10 == 9 {
+                    // And some whose keys live.
+                    table.edit(cx).insert(node(cx, 0, NOTHING), Opaque(NOTHING));
+                }
+            }
+            table.root(cx)
+        });
+        heap.begin_major();
+        (0..round).for_each(|_| _ = heap.step(StepBudget::units(20)));
+        while heap.step(StepBudget::units(7)) == Phase::Marking {
+            heap.enter(|cx| kept.get(cx).set(cx, |node| &node.next, Some(node(cx, 1000, NOTHING))));
+        }
+        assert_eq!((ran.get(), heap.stats().panics, stash.borrow().len()), (200, 50, 1050));
+        heap.verify().unwrap();
+        heap.enter(|cx| (0..500).for_each(|id| _ = node(cx, id, NOTHING)));
+        heap.collect_minor();
+        finish(&mut heap);
+        for root in stash.borrow().iter() {
+            let id = heap.with(root, |node| node.id);
+            assert!(id == 1 || (id - 2) % 4 == 0);
+        }
+        assert_eq!(heap.with(&table, |table| table.live_count()), 0);
+        stash.borrow_mut().clear();
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, if heap.with(&kept, |kept| kept.next.get().is_some()) { 3 } else { 2 });
+    }
+}
+
+#[test]
+fn whoever_looks_at_a_heap_between_increments_sees_what_can_be_reached() {
+    const NODES: u64 = 50;
+    let mut steps = 0;
+    loop {
+        let mut heap = Heap::with_config(quiet());
+        let first: NodeRoot = heap.enter(|cx| {
+            let mut first = node(cx, 0, NOTHING);
+            for id in 1..NODES {
+                node(cx, 1000 + id, NOTHING);
+                let new = node(cx, id, NOTHING);
+                new.set(cx, |node| &node.next, Some(first));
+                new.edit_ephemerons(cx, |node| &node.table).insert(first, first);
+                first = new;
+            }
+            first.root(cx)
+        });
+        let last: Weak<Node<'static>> = heap.enter(|cx| {
+            let chain = std::iter::successors(Some(first.get(cx)), |node| node.next.get());
+            chain.last().unwrap().downgrade(cx)
+        });
+        heap.cleanup(&first, (), |_, ()| ()).unwrap();
+        heap.begin_major();
+        (0..steps).for_each(|_| _ = heap.step(StepBudget::units(1)));
+        assert_eq!(heap.verify().unwrap().objects, NODES as usize);
+        assert!(heap.check_registrations().is_empty());
+        assert!(heap.retaining_path(last).is_some());
+        let mut snapshot = Vec::new();
+        heap.snapshot(&mut snapshot).unwrap();
+        assert_eq!(heap.stats().roots, 1);
+        let phase = heap.phase();
+        finish(&mut heap);
+        let mut again = Vec::new();
+        heap.snapshot(&mut again).unwrap();
+        assert_eq!(snapshot.len(), again.len(), "after {steps} steps");
+        if phase == Phase::Idle {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 20);
+}

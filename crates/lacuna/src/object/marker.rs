@@ -8,7 +8,8 @@
 //! - `[INV-MARK-2]` Markers that are `Shared` are made by `cycle/parallel.rs` only, and used only while the thread of the
 //!   heap does nothing but mark by one of them. They test and set marks atomically, so that of the edges to an object one queues it, and take objects from each other by
 //!   batches: each object is in one queue at most and visited by one thread, and so is
-//!   each element of an array that is visited in pieces. Nothing else that the threads read is
+//!   each element of an array that is visited in pieces. What the heap's thread queues before them it queues once: see
+//!   `mark_recent` in `cycle/mark.rs`. Nothing else that the threads read is
 //!   written meanwhile, except by a `Trace`, whose contract speaks of it, and an ephemeron table by the thread that visits
 //!   the object in which it lies.
 #![allow(unsafe_code)]
