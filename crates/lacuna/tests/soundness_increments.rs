@@ -957,3 +957,38 @@ fn whoever_looks_at_a_heap_between_increments_sees_what_can_be_reached() {
     }
     assert!(steps > 20);
 }
+
+/// Fills a part of the heap with garbage of a size that has a `Drop`, or says that there is no memory.
+fn dropped_garbage<const SIZE: usize>(heap: &mut Heap, bytes: usize, dropped: &Rc<Cell<usize>>) -> bool {
+    let object = |cx: &Mutator<'_>| cx.try_alloc((Opaque(Counted(Rc::clone(dropped))), [0_u8; SIZE])).is_ok();
+    heap.enter(|cx| (0..bytes / (SIZE + 8)).all(|_| object(cx)))
+}
+
+#[test]
+fn memory_of_types_with_a_drop_is_there_for_others_at_any_time() {
+    for increments in [true, false] {
+        for ends in [true, false] {
+            let mut heap = Heap::with_config(quiet().heap_limit(Some(8 * MIB)));
+            let dropped = Rc::new(Cell::new(0));
+            assert!(dropped_garbage::<40>(&mut heap, 3 * MIB, &dropped));
+            assert!(dropped_garbage::<56>(&mut heap, 4 * MIB, &dropped));
+            up_to_the_pause(&mut heap);
+            if ends {
+                finish(&mut heap);
+            }
+            assert!(dropped_garbage::<72>(&mut heap, 6 * MIB, &dropped), "nothing is alive: {increments}, {ends}");
+            heap.collect();
+            assert_eq!((dropped.get(), heap.stats().live_objects), (3 * MIB / 48 + 4 * MIB / 64 + 6 * MIB / 80, 0));
+
+            // And in a heap that collects by itself.
+            let config = Config::default().heap_limit(Some(32 * MIB)).min_heap(MIB);
+            let mut heap = Heap::with_config(if increments { config.increment_step(Some(0)) } else { config });
+            let types = [dropped_garbage::<8>, dropped_garbage::<40>, dropped_garbage::<88>, dropped_garbage::<152>];
+            for (round, garbage) in types.into_iter().cycle().take(20).enumerate() {
+                for _ in 0..3 {
+                    assert!(garbage(&mut heap, 6 * MIB, &dropped), "round {round}, in increments: {increments}");
+                }
+            }
+        }
+    }
+}

@@ -139,14 +139,18 @@ impl Core {
                 Err(Refused::Exhausted(reason)) => reason,
                 found => return found,
             };
-            // What the collection that is under way has found dead and has not counted yet may do.
+            // What the last collection has found dead, and has not counted or dropped yet, may do.
             match if self.may_sweep() { sweep::count_rest(self) } else { Rest::None } {
                 Rest::None if reason == Exhausted::Closed => return Err(Refused::Exhausted(reason)),
                 Rest::None => return Err(self.refuse(reason)),
                 Rest::Counted => {}
-                Rest::Dead(run) => {
+                Rest::Large(run) => {
                     self.sweeps += 1;
-                    return Err(Refused::Dead(run));
+                    return Err(Refused::Dead { block: run, large: true });
+                }
+                Rest::Unswept(block) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Dead { block, large: false });
                 }
             }
         }
@@ -194,11 +198,11 @@ impl Core {
         Refused::Exhausted(reason)
     }
 
-    /// Takes a run whose object was dropped because [`Self::find_cell`] was refused.
-    pub(crate) fn free_run(&mut self, run: Block, failures: Failures) {
+    /// Takes a block or run back whose values were dropped because [`Self::find_cell`] was refused.
+    pub(crate) fn freed(&mut self, block: Block, failures: Failures) {
         self.sweeps -= 1;
         self.failures.absorb(failures);
-        self.pool.give_back(run);
+        self.pool.give_back(block);
     }
 
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
@@ -458,9 +462,12 @@ pub(crate) enum Refused {
         block: Block,
         space: u32,
     },
-    /// The large object, which is in no list any more, is to be dropped while nobody borrows the state, and its run then
-    /// handed to [`Core::free_run`].
-    Dead(Block),
+    /// The large object, or all values of the block, are dead. They are to be dropped while nobody borrows the state, and the
+    /// block, which is in no list any more, then handed to [`Core::freed`].
+    Dead {
+        block: Block,
+        large: bool,
+    },
 }
 
 impl From<Exhausted> for Refused {

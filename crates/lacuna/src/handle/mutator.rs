@@ -221,9 +221,13 @@ impl<'gc> Mutator<'gc> {
                     sweep::drop_dead(block, &mut failures, self.with(|core| core.config.zeal));
                     self.with(|core| core.swept(space, block, failures));
                 }
-                Refused::Dead(run) => {
-                    sweep::drop_large(run, &mut failures);
-                    self.with(|core| core.free_run(run, failures));
+                Refused::Dead { block, large } => {
+                    if large {
+                        sweep::drop_large(block, &mut failures);
+                    } else {
+                        sweep::drop_dead(block, &mut failures, false);
+                    }
+                    self.with(|core| core.freed(block, failures));
                 }
             }
         }

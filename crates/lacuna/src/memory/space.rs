@@ -36,6 +36,8 @@ pub(crate) struct Space {
     pub(crate) live: usize,
     /// Position in `blocks` of the first that no cursor has passed since it was counted.
     next: usize,
+    /// No block before this position has nothing but dead values, unless a cursor has passed it.
+    searched: usize,
     /// Blocks before it that have free cells again: those that were swept after cursors had passed them by, and those of
     /// which a minor collection has told the free cells.
     ready: Vec<Block>,
@@ -70,6 +72,7 @@ impl Space {
             counted: 0,
             live: 0,
             next: 0,
+            searched: 0,
             ready: Vec::new(),
             nearly_full: Vec::new(),
             entered: Vec::new(),
@@ -150,7 +153,7 @@ impl Space {
     pub(crate) fn begin_count(&mut self) {
         debug_assert!(self.is_counted() && self.uncounted.capacity() >= self.blocks.len());
         core::mem::swap(&mut self.blocks, &mut self.uncounted);
-        (self.counted, self.live, self.next) = (0, 0, 0);
+        (self.counted, self.live, self.next, self.searched) = (0, 0, 0, 0);
         for list in [&mut self.blocks, &mut self.ready, &mut self.nearly_full, &mut self.entered] {
             list.clear();
         }
@@ -199,6 +202,29 @@ impl Space {
         self.blocks.swap(self.next, last);
         self.next += 1;
         Ok(block)
+    }
+
+    /// Takes the next block off it that has nothing but dead values and that no cursor has passed. The last takes its
+    /// position.
+    pub(crate) fn take_dead(&mut self) -> Option<Block> {
+        self.searched = self.searched.max(self.next);
+        while let Some(block) = self.blocks.get(self.searched) {
+            if block.info().live.get() == 0 && block.info().unswept.get() {
+                return Some(self.blocks.swap_remove(self.searched));
+            }
+            self.searched += 1;
+        }
+        None
+    }
+
+    /// Gives the block at a position back if it has been swept and has no object, and no cursor has passed it; says whether
+    /// it did. The last takes its position.
+    pub(crate) fn give_back_if_empty(&mut self, position: usize, pool: &mut Pool) -> bool {
+        let empty = position >= self.next && self.blocks[position].info().live.get() == 0;
+        if empty {
+            pool.give_back(self.blocks.swap_remove(position));
+        }
+        empty
     }
 
     /// Takes a block back that [`Self::refill`] found unswept and that has been swept since.
