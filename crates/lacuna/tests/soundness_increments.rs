@@ -118,6 +118,9 @@ fn any_budget_and_any_setting_is_borne() {
     }
 }
 
+/// About a hundred bytes, and counted when it is dropped.
+type Heavy = (Opaque<Counted>, [u64; 10]);
+
 /// Counts what was dropped.
 struct Counted(Rc<Cell<usize>>);
 
@@ -134,7 +137,7 @@ fn what_is_dead_is_dropped_though_minor_collections_free_all_that_is_new() {
         let config = if increments { Config::low_latency() } else { Config::balanced() };
         let mut heap = Heap::with_config(config);
         let dropped = Rc::new(Cell::new(0));
-        let all: Root<[Gc<'static, (Opaque<Counted>, [u64; 10])>]> = heap.enter(|cx| {
+        let all: Root<[Gc<'static, Heavy>]> = heap.enter(|cx| {
             let object = |_| cx.alloc((Opaque(Counted(Rc::clone(&dropped))), [0_u64; 10]));
             cx.alloc_slice((0..DEAD).map(object)).root(cx)
         });
@@ -291,7 +294,7 @@ fn a_listener_may_panic_at_every_event_and_nothing_is_lost_or_told_twice() {
                 if round % 2 == 0 {
                     lasting.push(new.root(cx));
                 }
-            })
+            });
         }));
         match round {
             1000 => _ = catch_unwind(AssertUnwindSafe(|| heap.collect())).unwrap_err(),
@@ -346,7 +349,7 @@ fn a_drop_that_a_scope_runs_between_increments_may_use_the_scope() {
                 kept[count as usize % 100].set(cx, |node| &node.next, Some(new));
                 kept[count as usize % 100].edit_ephemerons(cx, |node| &node.table).insert(new, new);
                 cx.cleanup(new, (), |_, ()| ()).unwrap();
-                if count % 64 == 0 {
+                if count.is_multiple_of(64) {
                     cx.alloc_slice((0..3000).map(|_| Opaque(NOTHING)));
                 }
             };
@@ -773,6 +776,9 @@ fn a_collection_that_was_begun_ends_by_itself_however_the_heap_is_set_up() {
     assert!(seen.iter().max().is_some_and(|&most| most < 40 * MIB), "{seen:?}");
 }
 
+/// An array, and what was written into it, by place.
+type Written = (Root<Row<'static>>, Weak<Row<'static>>, HashMap<usize, u64>);
+
 #[test]
 fn arrays_of_all_sizes_come_and_go_and_are_written_at_any_point() {
     let orders = [MarkOrder::Sampled, MarkOrder::Plain, MarkOrder::Ring];
@@ -789,7 +795,7 @@ fn arrays_of_all_sizes_come_and_go_and_are_written_at_any_point() {
         #[cfg(feature = "parallel")]
         let config = config.mark_threads(1 + seed as usize % 2);
         let mut heap = Heap::with_config(config);
-        let mut rows: Vec<(Root<Row<'static>>, Weak<Row<'static>>, HashMap<usize, u64>)> = Vec::new();
+        let mut rows: Vec<Written> = Vec::new();
         let mut gone: Vec<Weak<Row<'static>>> = Vec::new();
         let mut made = 0;
         for step in 0..if seed % 6 == 5 { 60 } else { 500 } {
@@ -906,7 +912,7 @@ fn values_of_dead_ephemerons_may_do_anything_with_roots_when_a_pause_drops_them(
         finish(&mut heap);
         for root in stash.borrow().iter() {
             let id = heap.with(root, |node| node.id);
-            assert!(id == 1 || (id - 2) % 4 == 0);
+            assert!(id == 1 || (id - 2).is_multiple_of(4));
         }
         assert_eq!(heap.with(&table, |table| table.live_count()), 0);
         stash.borrow_mut().clear();
