@@ -136,12 +136,11 @@ impl Core {
     pub(crate) fn find_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
         loop {
             let reason = match self.look_for_cell(wanted) {
-                Err(Refused::Exhausted(reason)) => reason,
+                Err(Refused::Exhausted(reason)) if reason != Exhausted::Closed => reason,
                 found => return found,
             };
             // What the last collection has found dead, and has not counted or dropped yet, may do.
             match if self.may_sweep() { sweep::count_rest(self) } else { Rest::None } {
-                Rest::None if reason == Exhausted::Closed => return Err(Refused::Exhausted(reason)),
                 Rest::None => return Err(self.refuse(reason)),
                 Rest::Counted => {}
                 Rest::Large(run) => {
