@@ -313,8 +313,8 @@ unsafe impl Trace for Watched<'_> {
 
 #[test]
 fn what_has_a_table_is_visited_by_one_thread_at_a_time_however_often_it_was_written() {
-    const TABLES: usize = if cfg!(miri) { 6 } else { 64 };
-    for round in 0..if cfg!(miri) { 2 } else { 12 } {
+    const TABLES: usize = if cfg!(miri) { 6 } else { 48 };
+    for round in 0..if cfg!(miri) { 2 } else { 6 } {
         let disturbed = Rc::new(AtomicBool::new(false));
         let config = Config::default().mark_threads(2 + round % 2).zeal(true).collect_automatically(false);
         let mut heap = Heap::with_config(config);
@@ -333,7 +333,7 @@ fn what_has_a_table_is_visited_by_one_thread_at_a_time_however_often_it_was_writ
         for write in 1..4 {
             heap.begin_major();
             // Some are visited, some are not, and then each is written.
-            (0..round * TABLES / 8).for_each(|_| _ = heap.step(StepBudget::units(1)));
+            (0..round * TABLES / 4).for_each(|_| _ = heap.step(StepBudget::units(1)));
             heap.enter(|cx| {
                 for (place, watched) in watched.get(cx).iter().enumerate() {
                     let key = keys.get(cx)[(place + write) % TABLES];
@@ -378,7 +378,7 @@ unsafe impl Trace for Mine<'_> {
 fn trap_16_a_panic_in_another_thread_gives_up_what_increments_have_marked() {
     const MINES: usize = 300;
     let mut panicked = 0;
-    for round in 0..if cfg!(miri) { 3 } else { 60 } {
+    for round in 0..if cfg!(miri) { 3 } else { 16 } {
         let (lit, drops) = (Rc::new(AtomicBool::new(false)), Rc::new(Cell::new(0)));
         let mut heap = Heap::with_config(Config::default().mark_threads(3).zeal(true).collect_automatically(false));
         let key = heap.alloc(7_u64);
@@ -395,7 +395,7 @@ fn trap_16_a_panic_in_another_thread_gives_up_what_increments_have_marked() {
             cx.alloc_slice((0..MINES).map(new)).root(cx)
         });
         heap.begin_major();
-        (0..round * 4).for_each(|_| _ = heap.step(StepBudget::units(5)));
+        (0..round * 12).for_each(|_| _ = heap.step(StepBudget::units(5)));
         let write = |heap: &mut Heap, write: u64| {
             heap.enter(|cx| {
                 for mines in mines.get(cx).windows(2) {
