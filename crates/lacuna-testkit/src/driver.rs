@@ -48,6 +48,8 @@ impl Setup {
     pub const QUIET: Self = Self { auto_drain: false, ..Self::DEFAULT };
     /// Collects in increments, some by itself and some when it is asked to.
     pub const INCREMENTS: Self = Self { min_heap: 200 << 10, increment_step: Some(0), ..Self::DEFAULT };
+    /// As [`Self::INCREMENTS`] in zeal, and two threads end the marking that increments have begun.
+    pub const INCREMENTS_AND_THREADS: Self = Self { zeal: true, mark_threads: 2, ..Self::INCREMENTS };
 
     pub(crate) fn config(self) -> Config {
         let auto_drain = if self.auto_drain { AutoDrain::AtSafepoints } else { AutoDrain::Off };

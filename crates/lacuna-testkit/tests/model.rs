@@ -67,11 +67,12 @@ proptest! {
 }
 
 /// The program may collect in increments.
-const INCREMENTS: [Setup; 4] = [
+const INCREMENTS: [Setup; 5] = [
     Setup::INCREMENTS,
     Setup { zeal: true, ..Setup::INCREMENTS },
     Setup { increment_step: Some(0), ..Setup::TIGHT },
     Setup { increment_step: Some(0), ..Setup::QUIET },
+    Setup::INCREMENTS_AND_THREADS,
 ];
 
 proptest! {
@@ -95,6 +96,15 @@ proptest! {
     #[test]
     fn a_heap_that_collects_in_increments_when_told_does_what_the_model_says(records in records(300)) {
         check(&records, INCREMENTS[3])?;
+    }
+
+    #[cfg(feature = "parallel")]
+    #[test]
+    fn a_heap_that_collects_in_increments_and_that_several_threads_mark_does_what_the_model_says(
+        records in records(120),
+    ) {
+        check(&records, Setup::INCREMENTS_AND_THREADS)?;
+        check(&records, Setup { zeal: true, mark_threads: 3, ..INCREMENTS[2] })?;
     }
 }
 
@@ -172,7 +182,8 @@ fn random_programs_do_a_bit_of_everything() {
     assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
 }
 
-const SETUPS: [Setup; 8] = [
+const SETUPS: [Setup; 9] = [
+    Setup::INCREMENTS_AND_THREADS,
     INCREMENTS[0],
     INCREMENTS[1],
     Setup::DEFAULT,

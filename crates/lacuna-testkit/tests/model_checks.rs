@@ -355,6 +355,14 @@ fn model_check_1_every_interleaving_with_increments_in_small_worlds_in_zeal() {
     explore_all(Setup { zeal: true, ..INCREMENTS }, &[(CHAIN, 4), (MARKED_TABLE, 4), (NEW_OBJECTS, 4)]);
 }
 
+/// And several threads mark what increments have left.
+#[cfg(feature = "parallel")]
+#[test]
+fn model_check_1_every_interleaving_with_increments_in_small_worlds_that_several_threads_mark() {
+    let setup = Setup { zeal: true, mark_threads: 2, ..INCREMENTS };
+    explore_all(setup, &[(CHAIN, 3), (MARKED_TABLE, 3), (NEW_OBJECTS, 3)]);
+}
+
 /// Programs for each property; more with `PROPTEST_CASES`.
 fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);

@@ -188,13 +188,17 @@ impl Heap {
     /// Stops the program for a collection or a part of one, and tells who wants to know.
     fn stop(&mut self, kind: EventKind, collect: impl FnOnce(&mut Core) -> Result<(), VerifyError>) {
         #[cfg(feature = "tracing")]
-        let _span = tracing::debug_span!(target: "lacuna", "stop", ?kind).entered();
+        let span = tracing::debug_span!(target: "lacuna", "stop", kind = tracing::field::Empty).entered();
         let core = self.core();
         let (collections, bytes_before) = (core.stats.collections, core.pacing.size());
         let mut clock = Clock::start(core.config.measure_times);
         let traced = if kind == EventKind::Increment { core.cycle.objects_traced } else { 0 };
         let verdict = collect(core);
         let paused = core.stats.collections > collections;
+        // Whether an increment comes to the pause is known only now.
+        let ended = if kind == EventKind::Increment && paused { EventKind::Pause } else { kind };
+        #[cfg(feature = "tracing")]
+        span.record("kind", tracing::field::debug(ended));
         if !paused && kind != EventKind::Increment {
             // There was no memory to collect with, or it would not have paid.
             return self.after_collection(verdict);
@@ -207,7 +211,7 @@ impl Heap {
         }
         let cycle = if kind == EventKind::Minor { core.stats.last } else { core.cycle };
         let event = Event {
-            kind: if kind == EventKind::Increment && paused { EventKind::Pause } else { kind },
+            kind: ended,
             cause: cycle.cause,
             phase: core.stage.phase(),
             objects_traced: cycle.objects_traced.saturating_sub(traced),
@@ -259,9 +263,14 @@ impl Heap {
 
     /// Begins a major collection that is done in increments, unless one is under way.
     ///
-    /// The increments are done by [`step`](Self::step). What it does not do is done when scopes end, after each
-    /// [`increment_step`](crate::Config::increment_step) bytes or 64 KiB, if the heap collects automatically.
-    /// [`collect`](Self::collect) does not wait for them: it collects everything at once.
+    /// It does nothing else. The increments are done by [`step`](Self::step), and what that does not do, by the heap itself:
+    /// when a scope ends, and before a handle is allocated, after each [`increment_step`](crate::Config::increment_step)
+    /// bytes of cells handed out. Where there is no such step, and major collections that the heap begins itself are done at
+    /// once, those of one that the program has begun come after each 64 KiB all the same, each as long as is needed for
+    /// marking to end before the size is reached at which the heap would collect. Only a heap that [does not collect
+    /// automatically](crate::Config::collect_automatically) leaves all increments to the program.
+    ///
+    /// [`collect`](Self::collect) does not wait for increments: it collects everything at once.
     ///
     /// ```
     /// use lacuna::{Heap, Phase, StepBudget};
@@ -289,7 +298,8 @@ impl Heap {
     /// where the heap is then.
     ///
     /// For programs that have time now and want to be undisturbed later: between two frames, or while they wait. What
-    /// `Drop` and callbacks do is not counted.
+    /// `Drop` and callbacks do is not counted. A budget of some time does something also if there is none left, so a loop of
+    /// steps ends; one of no work units does nothing.
     ///
     /// # Panics
     ///

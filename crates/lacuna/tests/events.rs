@@ -129,3 +129,60 @@ fn square_root_growth_gives_large_heaps_less_room() {
 fn a_heap_that_may_not_grow_is_refused() {
     let _ = Config::default().square_root_growth(0);
 }
+
+/// What spans say of stops.
+#[cfg(feature = "tracing")]
+mod spans {
+    use std::fmt::Debug;
+    use std::sync::{Arc, Mutex};
+    use std::thread::{self, ThreadId};
+
+    use lacuna::{Config, Heap, Phase, StepBudget};
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    /// Those of one thread, since other tests run meanwhile.
+    #[derive(Clone)]
+    struct Kinds(ThreadId, Arc<Mutex<Vec<String>>>);
+
+    impl Visit for Kinds {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            assert_eq!(field.name(), "kind");
+            if thread::current().id() == self.0 {
+                self.1.lock().unwrap().push(format!("{value:?}"));
+            }
+        }
+    }
+
+    impl Subscriber for Kinds {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "lacuna"
+        }
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            span.record(&mut self.clone());
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, values: &Record<'_>) {
+            values.record(&mut self.clone());
+        }
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn each_stop_is_a_span_of_its_kind() {
+        let kinds = Kinds(thread::current().id(), Arc::default());
+        tracing::subscriber::set_global_default(kinds.clone()).unwrap();
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        heap.collect();
+        heap.collect_minor();
+        heap.begin_major();
+        while heap.step(StepBudget::units(1)) == Phase::Marking {}
+        let kinds = kinds.1.lock().unwrap();
+        assert_eq!((&kinds[..2], kinds.last().unwrap().as_str()), (&["Major".into(), "Minor".into()][..], "Pause"));
+        assert!(kinds.len() > 3 && kinds[2..kinds.len() - 1].iter().all(|kind| kind == "Increment"), "{kinds:?}");
+    }
+}

@@ -682,3 +682,50 @@ fn rule_28_a_write_that_cannot_be_remembered_has_the_next_collection_look_at_eve
         refused
     });
 }
+
+#[test]
+fn tables_written_between_increments_without_memory_have_what_was_put_into_them() {
+    const TABLES: usize = 60;
+    let test = "tables_written_between_increments_without_memory_have_what_was_put_into_them";
+    type Table<'gc> = Ephemerons<Gc<'gc, Node<'gc>>, Gc<'gc, Node<'gc>>>;
+    at_each_request(test, |granted, for_ever| {
+        let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+        let node = |cx: &lacuna::Mutator<'_>, id| cx.alloc(Node { id, next: GcCell::new(None) }).root(cx);
+        let keys: Vec<Root<Node<'static>>> = heap.enter(|cx| (0..TABLES).map(|id| node(cx, id)).collect());
+        let tables: Vec<Root<Table<'static>>> =
+            heap.enter(|cx| keys.iter().map(|_| cx.alloc(Table::new()).root(cx)).collect());
+        let mut inserted = vec![None; TABLES];
+        let (mut refused, mut round) = (0, 0);
+        heap.collect();
+        heap.begin_major();
+        while heap.phase() == Phase::Marking {
+            round += 1;
+            refused += refusing(granted, for_ever, || {
+                heap.enter(|cx| {
+                    for (place, table) in tables.iter().enumerate().skip(round % 3).step_by(3) {
+                        // The value is reached by way of the table only, and its key by way of another.
+                        let Ok(value) = cx.try_alloc(Node { id: round, next: GcCell::new(None) }) else { continue };
+                        let key = keys[(place + round) % TABLES].get(cx);
+                        if table.get(cx).edit(cx).try_insert(key, value).is_ok() {
+                            inserted[place] = Some(((place + round) % TABLES, round));
+                        }
+                    }
+                });
+                heap.step(StepBudget::units(20));
+            });
+        }
+        refused += refusing(granted, for_ever, || while heap.step(StepBudget::units(100)) != Phase::Idle {});
+        heap.verify().unwrap();
+        for _ in 0..2 {
+            heap.enter(|cx| {
+                for (table, inserted) in tables.iter().zip(&inserted) {
+                    let Some((key, round)) = *inserted else { continue };
+                    let value = table.get(cx).get(keys[key].get(cx));
+                    assert_eq!(value.map(|value| value.id), Some(round));
+                }
+            });
+            heap.collect();
+        }
+        refused
+    });
+}

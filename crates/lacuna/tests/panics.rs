@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::rc::Rc;
 
-use lacuna::{Budget, Config, FailureKind, Gc, GcCell, GcRefCell, Heap, Opaque, Root, Trace, Visitor};
+use lacuna::{
+    Budget, Config, FailureKind, Gc, GcCell, GcRefCell, Heap, Opaque, Phase, Root, StepBudget, Trace, Visitor,
+};
 
 /// Whether `step` panicked.
 fn panics<R>(step: impl FnOnce() -> R) -> bool {
@@ -181,6 +183,85 @@ fn a_trace_that_panics_abandons_the_collection_and_the_next_one_makes_up_for_it(
         heap.collect();
         assert_eq!(heap.stats().live_objects, 0);
         heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_trace_that_panics_after_a_pause_leaves_what_is_not_counted_yet_to_be_counted() {
+    const OWNERS: usize = 300;
+    #[derive(Trace)]
+    struct Owner<'gc> {
+        mine: GcCell<Option<Gc<'gc, Mine<'gc>>>>,
+        dead: Opaque<Option<Dropped>>,
+    }
+    for minor in [true, false] {
+        let (mut steps, mut swept) = (0, 0);
+        loop {
+            let fuse = Rc::new(Cell::new(false));
+            let (drops, mines) = (Count::default(), Count::default());
+            let config = Config::default().collect_automatically(false);
+            let zeal = steps % 8 == 7;
+            let config = config.zeal(zeal);
+            #[cfg(feature = "parallel")]
+            let config = config.mark_threads(1 + steps % 2);
+            let mut heap = Heap::with_config(config);
+            let own = || (Rc::clone(&fuse), mines.clone());
+            fn mine<'gc>((fuse, drops): (Rc<Cell<bool>>, Count), next: Option<Gc<'gc, Mine<'gc>>>) -> Mine<'gc> {
+                Mine { fuse, next, drops }
+            }
+            let mut owners: Vec<Root<Owner<'static>>> = heap.enter(|cx| {
+                let owner = |_| {
+                    cx.alloc((Opaque(Some(Dropped(drops.clone()))), [0_u8; 9000]));
+                    let dead = Opaque(Some(Dropped(drops.clone())));
+                    cx.alloc(Owner { mine: GcCell::new(Some(cx.alloc(mine(own(), None)))), dead }).root(cx)
+                };
+                (0..OWNERS).map(owner).collect()
+            });
+            owners.truncate(OWNERS / 2);
+            heap.begin_major();
+            while heap.step(StepBudget::units(50)) == Phase::Marking {}
+            (0..steps).for_each(|_| _ = heap.step(StepBudget::units(200)));
+            let phase = heap.phase();
+            let write = |heap: &mut Heap| {
+                heap.enter(|cx| {
+                    for owner in &owners {
+                        let before = cx.get(owner).mine.get();
+                        cx.get(owner).set(cx, |owner| &owner.mine, Some(cx.alloc(mine(own(), before))));
+                        cx.alloc((Opaque(Some(Dropped(drops.clone()))), [0_u8; 9000]));
+                    }
+                });
+            };
+            write(&mut heap);
+            fuse.set(true);
+            assert!(panics(|| if minor { heap.collect_minor() } else { heap.collect() }));
+            fuse.set(false);
+            write(&mut heap);
+            // It goes on where it was.
+            while heap.step(StepBudget::units(50)) != Phase::Idle {}
+            write(&mut heap);
+            heap.collect_minor();
+            heap.verify().unwrap();
+            heap.begin_major();
+            while heap.step(StepBudget::units(500)) != Phase::Idle {}
+            heap.verify().unwrap();
+            for owner in &owners {
+                heap.with(owner, |owner| {
+                    let chain = std::iter::successors(owner.mine.get(), |mine| mine.next);
+                    assert_eq!((chain.count(), owner.dead.0.is_some()), (4, true));
+                });
+            }
+            assert_eq!(drops.get(), OWNERS + OWNERS / 2 + 3 * OWNERS / 2);
+            drop(owners);
+            heap.collect();
+            assert_eq!(drops.get(), 2 * OWNERS + 3 * OWNERS / 2);
+            assert_eq!(heap.stats().live_objects, 0);
+            if phase == Phase::Idle && !zeal {
+                break;
+            }
+            swept += usize::from(phase == Phase::Sweeping);
+            steps += 1;
+        }
+        assert!(swept > 20, "{swept} points after the pause");
     }
 }
 

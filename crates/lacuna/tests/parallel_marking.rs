@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, ThreadId};
 
-use lacuna::{Config, Ephemerons, Gc, GcCell, Heap, MarkOrder, Opaque, Root, Trace, Visitor, Weak};
+use lacuna::{Config, Ephemerons, Gc, GcCell, Heap, MarkOrder, Opaque, Phase, Root, StepBudget, Trace, Visitor, Weak};
 
 /// More than is visited before other threads are started, so that they are.
 const MANY: usize = 150_000;
@@ -283,4 +283,155 @@ fn long_arrays_and_values_of_all_kinds_are_marked_in_zeal() {
 fn a_heap_marks_with_one_thread_at_least() {
     let panic = catch_unwind(|| Config::default().mark_threads(0)).unwrap_err();
     assert!(panic.downcast_ref::<&str>().is_some_and(|message| message.contains("at least 1")));
+}
+
+/// Has a table, and notices if two threads visit it at the same time.
+struct Watched<'gc> {
+    table: Ephemerons<Gc<'gc, u64>, Gc<'gc, u64>>,
+    next: GcCell<Option<Gc<'gc, Watched<'gc>>>>,
+    inside: AtomicBool,
+    disturbed: Rc<AtomicBool>,
+}
+
+// SAFETY: both fields with edges are visited, `At` renames the only brand, and what is written is atomic.
+unsafe impl Trace for Watched<'_> {
+    type At<'a> = Watched<'a>;
+    const NEEDS_TRACE: bool = true;
+    fn trace<V: Visitor>(&self, visitor: &mut V) {
+        if self.inside.swap(true, SeqCst) {
+            self.disturbed.store(true, SeqCst);
+        }
+        let begun = std::time::Instant::now();
+        while begun.elapsed().as_micros() < 20 {
+            thread::yield_now();
+        }
+        self.table.trace(visitor);
+        self.next.trace(visitor);
+        self.inside.store(false, SeqCst);
+    }
+}
+
+#[test]
+fn what_has_a_table_is_visited_by_one_thread_at_a_time_however_often_it_was_written() {
+    const TABLES: usize = if cfg!(miri) { 6 } else { 48 };
+    for round in 0..if cfg!(miri) { 2 } else { 6 } {
+        let disturbed = Rc::new(AtomicBool::new(false));
+        let config = Config::default().mark_threads(2 + round % 2).zeal(true).collect_automatically(false);
+        let mut heap = Heap::with_config(config);
+        let keys: Root<[Gc<'static, u64>]> =
+            heap.enter(|cx| cx.alloc_slice((0..TABLES).map(|key| cx.alloc(key as u64))).root(cx));
+        let watched: Root<[Gc<'static, Watched<'static>>]> = heap.enter(|cx| {
+            let keys = keys.get(cx);
+            let watched = |place: usize| {
+                let (inside, disturbed) = (AtomicBool::new(false), Rc::clone(&disturbed));
+                let new = cx.alloc(Watched { table: Ephemerons::new(), next: GcCell::new(None), inside, disturbed });
+                new.edit_ephemerons(cx, |new| &new.table).insert(keys[place], cx.alloc(place as u64));
+                new
+            };
+            cx.alloc_slice((0..TABLES).map(watched)).root(cx)
+        });
+        for write in 1..4 {
+            heap.begin_major();
+            // Some are visited, some are not, and then each is written.
+            (0..round * TABLES / 4).for_each(|_| _ = heap.step(StepBudget::units(1)));
+            heap.enter(|cx| {
+                for (place, watched) in watched.get(cx).iter().enumerate() {
+                    let key = keys.get(cx)[(place + write) % TABLES];
+                    watched.edit_ephemerons(cx, |watched| &watched.table).insert(key, cx.alloc(place as u64));
+                }
+            });
+            while heap.step(StepBudget::units(50)) != Phase::Idle {}
+            heap.enter(|cx| {
+                for (place, watched) in watched.get(cx).iter().enumerate() {
+                    for write in 0..=write {
+                        let key = keys.get(cx)[(place + write) % TABLES];
+                        assert_eq!(watched.table.get(key).map(|value| *value), Some(place as u64));
+                    }
+                }
+            });
+        }
+        assert!(!disturbed.load(SeqCst), "two threads were in one table");
+    }
+}
+
+/// Panics when it is traced on a thread that is not that of the heap, while the fuse is lit.
+struct Mine<'gc> {
+    table: Ephemerons<Gc<'gc, u64>, Gc<'gc, u64>>,
+    heap_thread: ThreadId,
+    lit: Rc<AtomicBool>,
+    next: GcCell<Option<Gc<'gc, Mine<'gc>>>>,
+    _dropped: Opaque<Dropped>,
+}
+
+// SAFETY: both fields with edges are visited, and `At` renames the only brand.
+unsafe impl Trace for Mine<'_> {
+    type At<'a> = Mine<'a>;
+    const NEEDS_TRACE: bool = true;
+    fn trace<V: Visitor>(&self, visitor: &mut V) {
+        assert!(!self.lit.load(SeqCst) || thread::current().id() == self.heap_thread, "on another thread");
+        self.table.trace(visitor);
+        self.next.trace(visitor);
+    }
+}
+
+#[test]
+fn trap_16_a_panic_in_another_thread_gives_up_what_increments_have_marked() {
+    const MINES: usize = 300;
+    let mut panicked = 0;
+    for round in 0..if cfg!(miri) { 3 } else { 16 } {
+        let (lit, drops) = (Rc::new(AtomicBool::new(false)), Rc::new(Cell::new(0)));
+        let mut heap = Heap::with_config(Config::default().mark_threads(3).zeal(true).collect_automatically(false));
+        let key = heap.alloc(7_u64);
+        let mine = |cx: &lacuna::Mutator<'_>| {
+            let _ = cx.stats();
+            (thread::current().id(), Rc::clone(&lit), Opaque(Dropped(Rc::clone(&drops))))
+        };
+        let mines: Root<[Gc<'static, Mine<'static>>]> = heap.enter(|cx| {
+            let new = |_| {
+                let (heap_thread, lit, _dropped) = mine(cx);
+                cx.alloc(Mine { table: Ephemerons::new(), heap_thread, lit, next: GcCell::new(None), _dropped })
+            };
+            (0..MINES).for_each(|place| _ = new(place));
+            cx.alloc_slice((0..MINES).map(new)).root(cx)
+        });
+        heap.begin_major();
+        (0..round * 12).for_each(|_| _ = heap.step(StepBudget::units(5)));
+        let write = |heap: &mut Heap, write: u64| {
+            heap.enter(|cx| {
+                for mines in mines.get(cx).windows(2) {
+                    mines[0].edit_ephemerons(cx, |mine| &mine.table).insert(key.get(cx), cx.alloc(write));
+                    mines[0].set(cx, |mine| &mine.next, Some(mines[1]));
+                }
+            });
+        };
+        lit.store(true, SeqCst);
+        // What is written faster than it is looked at again is left for the pause, in which other threads mark.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            while heap.phase() == Phase::Marking {
+                write(&mut heap, 1);
+                heap.step(StepBudget::units(10));
+            }
+        }));
+        panicked += usize::from(outcome.is_err());
+        lit.store(false, SeqCst);
+        heap.verify().unwrap();
+        write(&mut heap, 2);
+        match round % 3 {
+            0 => heap.collect(),
+            1 => heap.collect_minor(),
+            _ => heap.begin_major(),
+        }
+        while heap.step(StepBudget::units(100)) != Phase::Idle {}
+        heap.enter(|cx| {
+            for mine in &mines.get(cx)[..MINES - 1] {
+                assert_eq!(mine.table.get(key.get(cx)).map(|value| *value), Some(2));
+            }
+        });
+        heap.collect();
+        assert_eq!(drops.get(), MINES);
+        drop(mines);
+        heap.collect();
+        assert_eq!(drops.get(), 2 * MINES);
+    }
+    assert!(panicked > 0, "no other thread took part");
 }

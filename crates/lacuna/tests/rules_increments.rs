@@ -1221,3 +1221,80 @@ fn rule_29_neighbours_of_different_ages_are_written_between_increments_and_minor
         }
     }
 }
+
+/// Counts how often it is traced.
+struct Traced(Rc<Cell<usize>>);
+
+// SAFETY: there is no edge, and the heap has one thread.
+unsafe impl Trace for Traced {
+    type At<'a> = Self;
+    const NEEDS_TRACE: bool = true;
+    fn trace<V: Visitor>(&self, _: &mut V) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_large_array_of_tables_is_visited_a_few_times_however_it_is_written_between_increments() {
+    type Small<'gc> = Ephemerons<Gc<'gc, u64>, Gc<'gc, u64>>;
+    #[derive(Trace)]
+    struct Element<'gc> {
+        table: Small<'gc>,
+        /// Has a table as well, and is visited between two pieces of the array.
+        other: Gc<'gc, Small<'gc>>,
+        traced: Traced,
+    }
+    const ELEMENTS: usize = 20_000;
+    let mut heap = Heap::with_config(Config::default().collect_automatically(false));
+    let traced = Rc::new(Cell::new(0));
+    let key = heap.alloc(7_u64);
+    let arrays: Vec<Root<[Element<'static>]>> = (0..2)
+        .map(|_| {
+            heap.enter(|cx| {
+                let element = |_| {
+                    let other = cx.alloc(Small::new());
+                    other.edit(cx).insert(key.get(cx), cx.alloc(1));
+                    Element { table: Small::new(), other, traced: Traced(Rc::clone(&traced)) }
+                };
+                let array = cx.alloc_slice((0..ELEMENTS).map(element));
+                for place in 0..ELEMENTS {
+                    array.edit_ephemerons(cx, |array| &array[place].table).insert(key.get(cx), cx.alloc(2));
+                }
+                array.root(cx)
+            })
+        })
+        .collect();
+    for write in 0..2_u64 {
+        traced.set(0);
+        heap.begin_major();
+        let mut steps = 0;
+        while heap.phase() == Phase::Marking {
+            heap.step(StepBudget::units(5000));
+            steps += 1;
+            if steps % 4 == 0 {
+                // By turns in the one and in the other.
+                heap.enter(|cx| {
+                    for place in (0..ELEMENTS).step_by(97) {
+                        for array in &arrays {
+                            let edit = array.get(cx).edit_ephemerons(cx, |array| &array[place].table);
+                            edit.insert(key.get(cx), cx.alloc(write + 10));
+                        }
+                    }
+                });
+            }
+        }
+        while heap.step(StepBudget::units(5000)) != Phase::Idle {}
+        heap.verify().unwrap();
+        assert!(traced.get() <= 12 * ELEMENTS, "{} visits of {} elements", traced.get(), 2 * ELEMENTS);
+        for array in &arrays {
+            heap.enter(|cx| {
+                let array = array.get(cx);
+                for (place, element) in array.iter().enumerate() {
+                    let expected = if place % 97 == 0 { write + 10 } else { 2 };
+                    assert_eq!(element.table.get(key.get(cx)).map(|value| *value), Some(expected));
+                    assert_eq!(element.other.get(key.get(cx)).map(|value| *value), Some(1));
+                }
+            });
+        }
+    }
+}

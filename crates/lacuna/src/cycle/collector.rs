@@ -93,7 +93,7 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
         core.pacing.learn(bytes, looked_at);
         core.arm();
     }
-    core.pacing.minor_collected(bytes);
+    core.pacing.minor_collected(bytes, core.stage != major::Stage::Idle);
     core.apply_limit();
     clock.lap_into(&mut stats.sweep_time);
 

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::failures::{Failure, Failures, Step};
 use super::major::Stage;
 use super::pacing::Pacing;
+use super::sweep::{self, Rest};
 use crate::config::Config;
 use crate::edges::finalizers::{Class, Finalizers, Taken};
 use crate::edges::roots::{HeapId, TableOwner};
@@ -68,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) stats: Stats,
     /// Callbacks that had run, had panicked, and registrations that were cancelled, at the last collection.
     counted: [u64; 3],
+    /// Sweeps and drops that [`Core::find_cell`] was refused for and that are under way, one inside the other.
+    sweeps: u32,
     /// The heap was shut down.
     pub(crate) closed: bool,
     /// Last, since the others point into it.
@@ -102,6 +105,7 @@ impl Core {
             config,
             stats: Stats::default(),
             counted: [0; 3],
+            sweeps: 0,
             closed: false,
             pool: Pool::default(),
         };
@@ -120,7 +124,8 @@ impl Core {
 
     /// Counts bytes outside the heap in, or out.
     pub(crate) fn add_external(&mut self, added: usize, removed: usize) {
-        self.pacing.external = self.pacing.external.saturating_add(added).saturating_sub(removed);
+        let external = self.pacing.external.saturating_add(added).saturating_sub(removed);
+        self.pacing.set_external(external, self.stage != Stage::Idle);
         self.apply_limit();
     }
 
@@ -132,6 +137,34 @@ impl Core {
 
     /// A cell, from wherever there is one.
     pub(crate) fn find_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
+        loop {
+            let reason = match self.look_for_cell(wanted) {
+                Err(Refused::Exhausted(reason)) if reason != Exhausted::Closed => reason,
+                found => return found,
+            };
+            // What the last collection has found dead, and has not counted or dropped yet, may do.
+            match if self.may_sweep() { sweep::count_rest(self) } else { Rest::None } {
+                Rest::None => return Err(self.refuse(reason)),
+                Rest::Counted => {}
+                Rest::Large(run) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Dead { block: run, large: true });
+                }
+                Rest::Unswept(block) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Dead { block, large: false });
+                }
+            }
+        }
+    }
+
+    /// Whether a cell may cost a sweep. A sweep runs code of the program, which may allocate and cause another one, of as
+    /// many as there are blocks; so there is an end to that.
+    fn may_sweep(&self) -> bool {
+        self.sweeps < SWEEPS_IN_SWEEPS
+    }
+
+    fn look_for_cell(&mut self, wanted: Wanted) -> Result<NonNull<u8>, Refused> {
         let key = wanted.key();
         let place = CursorTable::place(key);
         if self.cursors.at(place).key() != key {
@@ -140,20 +173,21 @@ impl Core {
                 return Err(Refused::Exhausted(Exhausted::Closed));
             }
             if wanted.cell_size > LARGEST_CELL {
-                let large = self.take_large(wanted);
-                return large.map_err(|reason| self.refuse(reason));
+                return Ok(self.take_large(wanted)?);
             }
-            if let Err(reason) = self.place_cursor(place, wanted) {
-                return Err(self.refuse(reason));
-            }
+            self.place_cursor(place, wanted)?;
         }
+        let may_sweep = self.may_sweep();
         let cursor = self.cursors.at(place);
         if cursor.is_empty() {
             let space = cursor.space;
-            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool);
-            match refill.map_err(|reason| self.refuse(reason))? {
+            let refill = self.spaces[space as usize].refill(cursor, &mut self.pool, may_sweep);
+            match refill? {
                 Refill::Filled { entered } => self.pacing.allocated += entered,
-                Refill::Unswept(block) => return Err(Refused::Unswept { block, space }),
+                Refill::Unswept(block) => {
+                    self.sweeps += 1;
+                    return Err(Refused::Unswept { block, space });
+                }
             }
         }
         Ok(self.cursors.at(place).take().expect("the cursor was refilled"))
@@ -166,8 +200,16 @@ impl Core {
         Refused::Exhausted(reason)
     }
 
+    /// Takes a block or run back whose values were dropped because [`Self::find_cell`] was refused.
+    pub(crate) fn freed(&mut self, block: Block, failures: Failures) {
+        self.sweeps -= 1;
+        self.failures.absorb(failures);
+        self.pool.give_back(block);
+    }
+
     /// Takes a block back that was swept because [`Self::find_cell`] was refused.
     pub(crate) fn swept(&mut self, space: u32, block: Block, failures: Failures) {
+        self.sweeps -= 1;
         self.failures.absorb(failures);
         self.spaces[space as usize].swept(block);
     }
@@ -298,8 +340,10 @@ impl Core {
         self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
     }
 
-    /// Takes the unused cells back from all cursors.
+    /// Takes the unused cells back from all cursors. No scope is open.
     pub(crate) fn retire_cursors(&mut self) {
+        // Where a panic cannot be caught, one may have ended a sweep.
+        self.sweeps = 0;
         for cursor in self.cursors.serving() {
             cursor.retire();
             *cursor = Cursor::new(0, 0, false);
@@ -417,6 +461,9 @@ impl Core {
     }
 }
 
+/// Sweeps inside each other from which on an allocation causes none.
+const SWEEPS_IN_SWEEPS: u32 = 16;
+
 /// A cell for an object of a type.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
@@ -436,6 +483,18 @@ pub(crate) enum Refused {
         block: Block,
         space: u32,
     },
+    /// The large object, or all values of the block, are dead. They are to be dropped while nobody borrows the state, and the
+    /// block, which is in no list any more, then handed to [`Core::freed`].
+    Dead {
+        block: Block,
+        large: bool,
+    },
+}
+
+impl From<Exhausted> for Refused {
+    fn from(reason: Exhausted) -> Self {
+        Self::Exhausted(reason)
+    }
 }
 
 impl Wanted {

@@ -214,7 +214,7 @@ fn pause(core: &mut Core, start: fn(&mut Core), clock: &mut Clock) -> Result<(),
     let at_once = !core.marker.interrupted;
     core.retire_cursors();
     core.weak.decide_over_recent(false);
-    core.marker.revisit_owners();
+    core.marker.begin_pause();
     let mut stats = core.cycle;
     let work = decide(core, start, &mut stats, clock);
     core.cycle = stats;

@@ -67,25 +67,31 @@ pub(crate) fn mark_roots(core: &mut Core) {
     mark_guarded(core);
 }
 
-/// Marks the targets of the roots made since the last collection, and queues the dirty objects, which become clean: what
+/// Queues the dirty objects, which become clean, and marks the targets of the roots made since the last collection: what
 /// a minor collection starts from.
 pub(crate) fn mark_recent(core: &mut Core) {
+    // Before anything is marked: what is marked is queued, and could lie in a dirty pair. [INV-MARK-2]
+    while queue_remembered(core).is_some() {}
+    core.marker.visit_owners();
+    while revisit_segment(core).is_some() {}
     for object in core.roots.recent_targets() {
         core.marker.mark_object(object);
     }
-    while revisit_remembered(core).is_some() {}
     mark_guarded(core);
 }
 
-/// Visits the segment that was remembered last, or marks and queues the object, or queues the objects of the pair of granules that was, and makes it clean;
-/// `None` if nothing is remembered.
-fn revisit_remembered(core: &mut Core) -> Option<()> {
-    if let Some((object, offset)) = core.segments.pop() {
-        make_segment_clean(object.cell(), offset);
-        let start = offset & !(SEGMENT - 1);
-        core.marker.visit_range(object, start..start + SEGMENT);
-        return Some(());
-    }
+/// Visits the segment that was remembered last and makes it clean; `None` if none is remembered.
+fn revisit_segment(core: &mut Core) -> Option<()> {
+    let (object, offset) = core.segments.pop()?;
+    make_segment_clean(object.cell(), offset);
+    let start = offset & !(SEGMENT - 1);
+    core.marker.visit_range(object, start..start + SEGMENT);
+    Some(())
+}
+
+/// Marks and queues the object that was remembered last, or queues those of its pair of granules and makes that clean; `None`
+/// if none is remembered.
+fn queue_remembered(core: &mut Core) -> Option<()> {
     let object = core.remembered.pop()?;
     let cell = object.cell();
     if !is_marked(cell) {
@@ -127,7 +133,7 @@ pub(crate) fn catch_up(core: &mut Core, mut round: Round, work: &mut Work) -> Op
         }
         round.left -= 1;
         let units = if core.segments.is_empty() { UNITS_OF_PAIR } else { UNITS_OF_SEGMENT };
-        if revisit_remembered(core).is_some() {
+        if revisit_segment(core).or_else(|| queue_remembered(core)).is_some() {
             work.spend(units);
         } else {
             core.roots.recent_page()?.for_each(|object| core.marker.mark_object(object));

@@ -186,7 +186,7 @@ impl Pacing {
             self.due = self.start(config);
         } else {
             let step = config.increment_step.unwrap_or(LEAST_STEP).max(1);
-            self.due = self.settled.saturating_add(step).min(self.goal.max(self.settled + 1));
+            self.due = self.settled.saturating_add(step).min(self.goal.max(self.settled.saturating_add(1)));
         }
     }
 
@@ -206,7 +206,8 @@ impl Pacing {
 
     /// The work of an increment after the pause, of which there are so many blocks in all.
     pub(crate) fn sweeping_work(&self, blocks: usize) -> Work {
-        let room = self.goal.saturating_sub(self.began) / 8;
+        // Where most was dead the goal is far below the size at which the collection began.
+        let room = self.goal.saturating_sub(self.began).max(self.goal / 4) / 8;
         Work::units(share(blocks * UNITS_OF_BLOCK, self.size().saturating_sub(self.settled), room))
     }
 
@@ -269,13 +270,30 @@ impl Pacing {
         self.goal.saturating_sub(self.at_major).max(1)
     }
 
-    /// After a minor collection that so many more bytes have survived.
-    pub(crate) fn minor_collected(&mut self, survived: usize) {
+    /// After a minor collection that so many more bytes have survived. `under_way`: a major collection is.
+    pub(crate) fn minor_collected(&mut self, survived: usize, under_way: bool) {
         let before = self.size();
         self.live += survived;
         self.allocated = 0;
         self.most_used = self.next_most_used;
-        self.settled = self.settled.saturating_sub(before - self.size().min(before));
+        let freed = before.saturating_sub(self.size());
+        self.settled = self.settled.saturating_sub(freed);
+        if under_way {
+            // The next increment is due when as much is allocated as before: where all that is new dies, the size would never
+            // come to where it was.
+            self.due = self.due.saturating_sub(freed);
+        }
+    }
+
+    /// So many bytes outside the heap are held by its objects now. `under_way`: a major collection is.
+    pub(crate) fn set_external(&mut self, bytes: usize, under_way: bool) {
+        self.external = bytes;
+        let size = self.size();
+        if under_way && size < self.settled {
+            // As above.
+            self.due = size.saturating_add(self.due.saturating_sub(self.settled));
+            self.settled = size;
+        }
     }
 
     /// Marking of a major collection has ended. How much is alive is not known yet.

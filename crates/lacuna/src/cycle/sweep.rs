@@ -12,8 +12,8 @@
 //!                      (nothing to drop)
 //! ```
 //!
-//! A block is unswept until a cursor wants its cells, the next collection that is done at once begins, the increments of
-//! this one get to it, or the collection was explicit.
+//! A block is unswept until a cursor wants its cells, or the memory of a block with nothing but dead values is wanted, the
+//! next collection that is done at once begins, the increments of this one get to it, or the collection was explicit.
 #![allow(unsafe_code)]
 
 use super::core::Core;
@@ -83,13 +83,58 @@ pub(crate) fn count_recent(core: &mut Core) -> (usize, usize) {
     (objects, bytes + core.larges.live_bytes - large_bytes)
 }
 
+/// What a collection has left to do that gives memory back.
+pub(crate) enum Rest {
+    None,
+    Counted,
+    /// A dead large object, which is in no list any more, has to be [dropped](drop_large), and there may be more.
+    Large(Block),
+    /// A block of nothing but dead values, which is in no list any more, has to be [swept](drop_dead), and there may be more.
+    Unswept(Block),
+}
+
+/// Counts what the last major collection has not counted yet, as far as that runs no code of the program. If there is
+/// nothing to count, looks for what is to be dropped.
+pub(crate) fn count_rest(core: &mut Core) -> Rest {
+    let Core { spaces, larges, pool, .. } = core;
+    let mut rest = Rest::None;
+    for space in spaces {
+        while space.count_next(pool).is_some() {
+            rest = Rest::Counted;
+        }
+    }
+    while let Some(counted) = larges.count_next() {
+        rest = Rest::Counted;
+        match counted {
+            Counted::Dead(run) if run.info().drops.get() => return Rest::Large(run),
+            Counted::Dead(run) => pool.give_back(run),
+            Counted::Live => {}
+        }
+    }
+    if let Rest::None = rest
+        && let Some(block) = spaces_with_drops(&mut core.spaces).find_map(Space::take_dead)
+    {
+        return Rest::Unswept(block);
+    }
+    rest
+}
+
+fn spaces_with_drops(spaces: &mut [Space]) -> impl Iterator<Item = &mut Space> {
+    spaces.iter_mut().filter(|space| space.drops)
+}
+
 fn free_large(core: &mut Core, block: Block) {
     if block.info().drops.get() {
-        let object = object_at(block, 0);
-        // SAFETY: the object is unmarked after marking, so nobody can reach it; it is in no list any more.
-        core.failures.record(catch(FailureKind::Drop, None, || unsafe { object.drop() }));
+        drop_large(block, &mut core.failures);
     }
     core.pool.give_back(block);
+}
+
+/// Drops a large object that was found dead, once.
+pub(crate) fn drop_large(block: Block, failures: &mut Failures) {
+    let object = object_at(block, 0);
+    // SAFETY: the object is unmarked after marking, so nobody can reach it; it is in no list any more.
+    failures.record(catch(FailureKind::Drop, None, || unsafe { object.drop() }));
 }
 
 /// Drops the dead values of a block.
@@ -146,15 +191,19 @@ pub(crate) fn drop_some(
     mut block: usize,
     work: &mut Work,
 ) -> Option<(usize, usize)> {
-    while let Some(sweeping) = core.spaces.get(space) {
+    while let Some(sweeping) = core.spaces.get_mut(space) {
         while sweeping.drops
             && let Some(&swept) = sweeping.blocks.get(block)
         {
-            block += 1;
             work.spend(1);
-            if swept.info().unswept.get() {
-                drop_dead(swept, &mut core.failures, core.config.zeal);
+            let unswept = swept.info().unswept.get();
+            if unswept {
                 work.spend(swept.free_cells());
+                drop_dead(swept, &mut core.failures, core.config.zeal);
+            }
+            // Another takes its place.
+            if !unswept || !sweeping.give_back_if_empty(block, &mut core.pool) {
+                block += 1;
             }
             if work.is_spent() {
                 return Some((space, block));

@@ -62,12 +62,12 @@ impl Work {
         Self::units(usize::MAX)
     }
 
-    /// As much as a budget allows, beginning now.
+    /// As much as a budget allows, beginning now. A time that ends when no clock can tell any more is no bound.
     pub(crate) fn of(budget: StepBudget) -> Self {
         Self {
             left: budget.units,
             #[cfg(feature = "std")]
-            deadline: budget.time.map(|time| std::time::Instant::now() + time),
+            deadline: budget.time.and_then(|time| std::time::Instant::now().checked_add(time)),
         }
     }
 

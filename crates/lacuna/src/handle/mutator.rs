@@ -211,14 +211,26 @@ impl<'gc> Mutator<'gc> {
     #[inline(never)]
     fn find_cell(&self, wanted: Wanted) -> Result<NonNull<u8>, Exhausted> {
         loop {
-            let (block, space) = match self.with(|core| core.find_cell(wanted)) {
+            let refused = match self.with(|core| core.find_cell(wanted)) {
                 Ok(cell) => return Ok(cell),
-                Err(Refused::Exhausted(reason)) => return Err(reason),
-                Err(Refused::Unswept { block, space }) => (block, space),
+                Err(refused) => refused,
             };
             let mut failures = Failures::default();
-            sweep::drop_dead(block, &mut failures, self.with(|core| core.config.zeal));
-            self.with(|core| core.swept(space, block, failures));
+            match refused {
+                Refused::Exhausted(reason) => return Err(reason),
+                Refused::Unswept { block, space } => {
+                    sweep::drop_dead(block, &mut failures, self.with(|core| core.config.zeal));
+                    self.with(|core| core.swept(space, block, failures));
+                }
+                Refused::Dead { block, large } => {
+                    if large {
+                        sweep::drop_large(block, &mut failures);
+                    } else {
+                        sweep::drop_dead(block, &mut failures, false);
+                    }
+                    self.with(|core| core.freed(block, failures));
+                }
+            }
         }
     }
 

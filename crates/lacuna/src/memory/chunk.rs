@@ -261,6 +261,15 @@ pub(crate) const fn segment_table(bytes: usize) -> usize {
     (bytes / SEGMENT / 64 + 1) * size_of::<u64>()
 }
 
+/// Bytes, in blocks, that have to follow the first so many bytes of a chunk for its [`segment_table`] to lie behind them.
+/// The table has bits for its own segments, too, so it is longer than one for the first bytes alone.
+pub(crate) const fn room_for_segment_table(before: usize) -> usize {
+    // Of `before + room` bytes the table takes a bit for each segment, and a word at most for the last ones, which has to be
+    // no more than `room`.
+    let (bytes_of_byte, word) = (SEGMENT * 8, SEGMENT * 64);
+    (before / (bytes_of_byte - 1) + word / (bytes_of_byte - 1) + 3).next_multiple_of(BLOCK_SIZE)
+}
+
 /// The word that has the dirty bit of the segment that a byte of a large object lies in, and the number of the bit.
 /// `[INV-CHUNK-6]`
 #[inline]

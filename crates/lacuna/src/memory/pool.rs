@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::block::Block;
-use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK, segment_table};
+use super::chunk::{BLOCK_SIZE, BLOCKS_PER_CHUNK, CHUNK_SIZE, Chunk, LAST_TABLE_BLOCK, room_for_segment_table};
 use super::ledger::Ledger;
 use crate::error::Exhausted;
 
@@ -107,15 +107,7 @@ impl Pool {
 
     /// A chunk of its own for one object. Nothing else is placed in it, since the tables cover only its first part.
     fn take_huge(&mut self, bytes: usize) -> Result<Block, Exhausted> {
-        // The object follows the tables, whose place is known only once the chunk is there: room for any. More than
-        // one chunk's bytes tell such a chunk from a shared one.
-        let total = bytes
-            .checked_next_multiple_of(BLOCK_SIZE)
-            .and_then(|bytes| bytes.checked_add(LAST_TABLE_BLOCK * BLOCK_SIZE))
-            .and_then(|bytes| bytes.checked_add(segment_table(bytes).next_multiple_of(BLOCK_SIZE)))
-            .ok_or(Exhausted::System)?
-            .max(CHUNK_SIZE + BLOCK_SIZE);
-        let chunk = self.add_chunk(total)?;
+        let chunk = self.add_chunk(bytes_of_huge(bytes).ok_or(Exhausted::System)?)?;
         chunk.tables().free.set(0);
         let block = Block::at(chunk, chunk.block_after_tables());
         block.info().run.set(bytes.div_ceil(BLOCK_SIZE) as u32);
@@ -221,6 +213,14 @@ impl Drop for Pool {
     }
 }
 
+/// Bytes of a chunk for one object of so many.
+fn bytes_of_huge(bytes: usize) -> Option<usize> {
+    // The object follows the tables, whose place is known only once the chunk is there: room for any. More than one chunk's
+    // bytes tell such a chunk from a shared one.
+    let before = bytes.checked_next_multiple_of(BLOCK_SIZE)?.checked_add(LAST_TABLE_BLOCK * BLOCK_SIZE)?;
+    Some(before.checked_add(room_for_segment_table(before))?.max(CHUNK_SIZE + BLOCK_SIZE))
+}
+
 fn run_mask(first: usize, blocks: usize) -> u128 {
     (u128::MAX >> (BLOCKS_PER_CHUNK - blocks)) << first
 }
@@ -240,6 +240,7 @@ fn first_run(free: u128, length: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::chunk::segment_table;
 
     #[test]
     fn runs_are_found_where_they_are() {
@@ -263,6 +264,22 @@ mod tests {
         pool.release_empty(0);
         assert_eq!(pool.reserved(), 0);
         pool.check().unwrap();
+    }
+
+    #[test]
+    fn a_huge_run_does_not_reach_the_table_of_its_segments() {
+        let blocks = (LONGEST_RUN + 1..5000).chain((0..40).map(|power| 1 << power >> 1));
+        for bytes in
+            blocks.flat_map(|blocks| [blocks * BLOCK_SIZE, blocks * BLOCK_SIZE + 1, blocks * BLOCK_SIZE * 1023])
+        {
+            let total = bytes_of_huge(bytes).unwrap();
+            let room = total - LAST_TABLE_BLOCK * BLOCK_SIZE - bytes;
+            assert!(segment_table(total) <= room, "{bytes} bytes");
+            assert!(
+                room <= 3 * BLOCK_SIZE + bytes / 1000 || total == CHUNK_SIZE + BLOCK_SIZE,
+                "{room} bytes of {bytes}"
+            );
+        }
     }
 
     #[test]

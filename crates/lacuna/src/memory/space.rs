@@ -36,6 +36,8 @@ pub(crate) struct Space {
     pub(crate) live: usize,
     /// Position in `blocks` of the first that no cursor has passed since it was counted.
     next: usize,
+    /// No block before this position has nothing but dead values, unless a cursor has passed it.
+    searched: usize,
     /// Blocks before it that have free cells again: those that were swept after cursors had passed them by, and those of
     /// which a minor collection has told the free cells.
     ready: Vec<Block>,
@@ -70,6 +72,7 @@ impl Space {
             counted: 0,
             live: 0,
             next: 0,
+            searched: 0,
             ready: Vec::new(),
             nearly_full: Vec::new(),
             entered: Vec::new(),
@@ -92,16 +95,26 @@ impl Space {
     /// Gives a cursor without cells free ones: from the space's next block that is not nearly full, else from a block of the
     /// pool, and if that has none, from a block that is nearly full. Counts some blocks if there are others.
     ///
+    /// Unless it `may_sweep`, only blocks of the pool and those that are nearly full come into question.
+    ///
     /// A nearly full block is the last choice, because its few free cells lie far apart: finding them and touching their
     /// memory costs a multiple of an allocation elsewhere. At most an eighth of the memory is left unused for that.
-    pub(crate) fn refill(&mut self, cursor: &mut Cursor, pool: &mut Pool) -> Result<Refill, Exhausted> {
+    pub(crate) fn refill(
+        &mut self,
+        cursor: &mut Cursor,
+        pool: &mut Pool,
+        may_sweep: bool,
+    ) -> Result<Refill, Exhausted> {
         let mut entered = 0;
         loop {
-            let block = match self.ready.pop().or_else(|| self.next_block(pool)) {
+            let worth_entering = if may_sweep { self.ready.pop().or_else(|| self.next_block(pool)) } else { None };
+            let block = match worth_entering {
                 Some(block) => block,
                 None => match self.add_block(pool) {
                     Ok(block) => block,
-                    Err(reason) => self.nearly_full.pop().ok_or(reason)?,
+                    Err(reason) => {
+                        self.nearly_full.pop_if(|block| may_sweep || !block.info().unswept.get()).ok_or(reason)?
+                    }
                 },
             };
             if block.info().unswept.get() {
@@ -140,7 +153,7 @@ impl Space {
     pub(crate) fn begin_count(&mut self) {
         debug_assert!(self.is_counted() && self.uncounted.capacity() >= self.blocks.len());
         core::mem::swap(&mut self.blocks, &mut self.uncounted);
-        (self.counted, self.live, self.next) = (0, 0, 0);
+        (self.counted, self.live, self.next, self.searched) = (0, 0, 0, 0);
         for list in [&mut self.blocks, &mut self.ready, &mut self.nearly_full, &mut self.entered] {
             list.clear();
         }
@@ -183,9 +196,35 @@ impl Space {
         }
         let block = pool.take_block()?;
         block.format(self.kind, self.cell_size, self.drops);
+        // Before those that no cursor has passed, if there are any, of which the first makes room.
+        let last = self.blocks.len();
         self.blocks.push(block);
+        self.blocks.swap(self.next, last);
         self.next += 1;
         Ok(block)
+    }
+
+    /// Takes the next block off it that has nothing but dead values and that no cursor has passed. The last takes its
+    /// position.
+    pub(crate) fn take_dead(&mut self) -> Option<Block> {
+        self.searched = self.searched.max(self.next);
+        while let Some(block) = self.blocks.get(self.searched) {
+            if block.info().live.get() == 0 && block.info().unswept.get() {
+                return Some(self.blocks.swap_remove(self.searched));
+            }
+            self.searched += 1;
+        }
+        None
+    }
+
+    /// Gives the block at a position back if it has been swept and has no object, and no cursor has passed it; says whether
+    /// it did. The last takes its position.
+    pub(crate) fn give_back_if_empty(&mut self, position: usize, pool: &mut Pool) -> bool {
+        let empty = position >= self.next && self.blocks[position].info().live.get() == 0;
+        if empty {
+            pool.give_back(self.blocks.swap_remove(position));
+        }
+        empty
     }
 
     /// Takes a block back that [`Self::refill`] found unswept and that has been swept since.

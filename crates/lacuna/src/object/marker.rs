@@ -8,7 +8,8 @@
 //! - `[INV-MARK-2]` Markers that are `Shared` are made by `cycle/parallel.rs` only, and used only while the thread of the
 //!   heap does nothing but mark by one of them. They test and set marks atomically, so that of the edges to an object one queues it, and take objects from each other by
 //!   batches: each object is in one queue at most and visited by one thread, and so is
-//!   each element of an array that is visited in pieces. Nothing else that the threads read is
+//!   each element of an array that is visited in pieces. What the heap's thread queues before them it queues once: see
+//!   `mark_recent` in `cycle/mark.rs`. Nothing else that the threads read is
 //!   written meanwhile, except by a `Trace`, whose contract speaks of it, and an ephemeron table by the thread that visits
 //!   the object in which it lies.
 #![allow(unsafe_code)]
@@ -35,6 +36,17 @@ use crate::memory::shrink::shrink;
 struct Piece {
     array: ObjectRef,
     range: Range<usize>,
+}
+
+/// What of an object is visited at once.
+#[derive(Clone, PartialEq, Eq, Default)]
+enum Part {
+    /// All; of a long array the first piece.
+    #[default]
+    Whole,
+    /// The first of these elements, as many as are a piece.
+    Piece(Range<usize>),
+    Bytes(Range<usize>),
 }
 
 /// Whether other threads mark the same heap at the same time.
@@ -104,10 +116,13 @@ pub(crate) struct Marker<S = Alone> {
     pub(crate) in_ring: usize,
     /// The object that is being visited.
     visited: Option<ObjectRef>,
+    /// What of it is.
+    part: Part,
     /// The program runs before the collection ends, so that tables may move: the objects that lead to them are listed.
     pub(crate) interrupted: bool,
-    /// Objects with ephemeron tables that were visited while that was so.
-    owners: Vec<ObjectRef>,
+    /// Objects with ephemeron tables that were visited while that was so, each with the part that has the tables: were all of
+    /// a large array visited again for each piece of it, that would take quadratic time.
+    owners: Vec<(ObjectRef, Part)>,
     /// Some are not listed, since there was no memory.
     owners_lost: bool,
     /// Ephemeron tables that were reached and not examined yet.
@@ -185,11 +200,11 @@ impl<S: Sharing> Marker<S> {
     #[cold]
     fn list_owner(&mut self) {
         let owner = self.visited.expect("tables are found while an object is visited");
-        if self.owners.last() == Some(&owner) {
+        if self.owners.last().is_some_and(|(last, part)| *last == owner && *part == self.part) {
             return;
         }
         match self.owners.try_reserve(1) {
-            Ok(()) => self.owners.push(owner),
+            Ok(()) => self.owners.push((owner, self.part.clone())),
             Err(_) => self.owners_lost = true,
         }
     }
@@ -198,12 +213,18 @@ impl<S: Sharing> Marker<S> {
     pub(crate) fn visit_piece(&mut self) -> bool {
         match self.pieces.pop() {
             Some(Piece { array, range }) => {
-                self.visited = Some(array);
-                array.mark_piece(range, self);
+                self.visit_elements(array, range);
                 true
             }
             None => false,
         }
+    }
+
+    /// Visits the first of some elements of an array, and queues the rest.
+    fn visit_elements(&mut self, array: ObjectRef, range: Range<usize>) {
+        (self.visited, self.part) = (Some(array), Part::Piece(range.clone()));
+        array.mark_piece(range, self);
+        self.part = Part::Whole;
     }
 
     #[cold]
@@ -226,13 +247,24 @@ impl Marker {
         if self.noted.capacity() < NOTES { self.noted.try_reserve_exact(NOTES) } else { Ok(()) }
     }
 
-    /// Visits the objects with ephemeron tables again, all of which are marked, now that the program runs no more before
-    /// the collection ends.
-    pub(crate) fn revisit_owners(&mut self) {
+    /// The program runs no more before the collection ends.
+    pub(crate) fn begin_pause(&mut self) {
         self.interrupted = false;
         self.overflowed |= core::mem::take(&mut self.owners_lost);
-        while let Some(owner) = self.owners.pop() {
-            self.push(owner);
+    }
+
+    /// Visits the parts of objects with ephemeron tables again that are listed, all of which are marked. At once, since some are
+    /// listed more than once, and others are queued as well: `[INV-MARK-2]`.
+    pub(crate) fn visit_owners(&mut self) {
+        debug_assert!(self.pieces.is_empty());
+        while let Some((owner, part)) = self.owners.pop() {
+            match part {
+                Part::Whole => self.visit(owner),
+                Part::Piece(range) => self.visit_elements(owner, range),
+                Part::Bytes(range) => self.visit_range(owner, range),
+            }
+            // What follows in an array was visited since, and is listed itself if it has tables.
+            self.pieces.clear();
         }
     }
 
@@ -316,8 +348,9 @@ impl Marker {
 
     /// Visits what lies in a range of an object's bytes.
     pub(crate) fn visit_range(&mut self, object: ObjectRef, range: Range<usize>) {
-        self.visited = Some(object);
+        (self.visited, self.part) = (Some(object), Part::Bytes(range.clone()));
         object.mark_range(range, self);
+        self.part = Part::Whole;
     }
 
     /// Whether objects were left out of the queue since the last call.
@@ -332,7 +365,7 @@ impl Marker {
         self.pieces.clear();
         self.noted.clear();
         self.owners.clear();
-        self.in_ring = 0;
+        (self.in_ring, self.part) = (0, Part::Whole);
         (self.overflowed, self.watching, self.frozen) = (false, false, false);
         (self.interrupted, self.owners_lost) = (false, false);
     }
