@@ -30,6 +30,8 @@ pub fn expected(workload: &Workload) -> u64 {
         Workload::BtBeside { depth, mebibytes } => {
             expected(&Workload::Bt { depth }).wrapping_add(marked(nodes_in(mebibytes)))
         }
+        // Each element holds its own number or nothing.
+        Workload::Array { edges, .. } => edges as u64,
     }
 }
 

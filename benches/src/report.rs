@@ -134,7 +134,7 @@ pub fn weak_figures(
         .with("ns_per_upgrade", upgraded.as_secs_f64() * 1e9 / upgrades as f64)
 }
 
-/// The steps of `pause`: how long each takes, and whether to go on.
+/// The steps of `pause` and `array`: how long each takes, and whether to go on.
 ///
 /// On a machine that is shared, the longest steps are those in which another program ran. So each step is put down twice:
 /// as it was, and without the time in which its thread was ready and had no processor, where the system tells that.
@@ -188,6 +188,13 @@ impl Steps {
     pub fn figures(&self, measured: Measured, seen: u64) -> Measured {
         let ops = self.taken.len() * PAUSE_STEP as u64;
         assert_eq!(seen, churned(PAUSE_SLOTS, ops), "the sum of the payloads that the steps saw");
+        self.times(measured)
+    }
+
+    /// How many operations there were, and how long the steps took.
+    #[must_use]
+    pub fn times(&self, measured: Measured) -> Measured {
+        let ops = self.taken.len() * PAUSE_STEP as u64;
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1e3;
         let quantile = |quantile| microseconds(self.taken.value_at_quantile(quantile));
         measured

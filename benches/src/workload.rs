@@ -33,6 +33,8 @@ pub enum Kind {
     Pause,
     /// `bt` beside live data, with little room to grow.
     BtBeside,
+    /// How long steps take in which a large array is written at random.
+    Array,
 }
 
 /// A number in a report by which systems are compared; smaller is better.
@@ -48,7 +50,7 @@ const SECONDS: Figure = Figure { key: "seconds", unit: "s" };
 
 impl Kind {
     /// Every workload of the driver, in the order of tables.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Bt,
         Kind::Gcbench,
         Kind::Mark,
@@ -59,6 +61,7 @@ impl Kind {
         Kind::Finalize,
         Kind::Pause,
         Kind::BtBeside,
+        Kind::Array,
     ];
 
     /// The name on the command line.
@@ -74,6 +77,7 @@ impl Kind {
             Kind::Finalize => "finalize",
             Kind::Pause => "pause",
             Kind::BtBeside => "bt-beside",
+            Kind::Array => "array",
         }
     }
 
@@ -94,6 +98,7 @@ impl Kind {
             Kind::Finalize => &[Size { name: "OBJECTS", least: 1, most: 1 << 31 }],
             Kind::Pause => &[LIVE],
             Kind::BtBeside => &[Size { name: "DEPTH", least: 1, most: 30 }, LIVE],
+            Kind::Array => &[Size { name: "EDGES", least: 1, most: 1 << 31 }],
         }
     }
 
@@ -109,7 +114,7 @@ impl Kind {
                 Figure { key: "ns_per_upgrade", unit: "ns per upgrade" },
             ],
             Kind::Finalize => &[Figure { key: "ns_each", unit: "ns per object" }],
-            Kind::Pause => &[
+            Kind::Pause | Kind::Array => &[
                 Figure { key: "ns_per_op", unit: "ns per operation" },
                 Figure { key: "p999_us", unit: "µs, p99.9 of a step of 1000 operations" },
                 Figure { key: "max_us", unit: "µs, the longest step of 1000 operations" },
@@ -220,9 +225,16 @@ pub enum Workload {
         /// Live data, in nodes of `mark`.
         mebibytes: usize,
     },
+    /// `array EDGES`
+    Array {
+        /// Elements of the array.
+        edges: usize,
+        /// How long steps are made.
+        length: Length,
+    },
 }
 
-/// How long `pause` makes steps.
+/// How long `pause` and `array` make steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Length {
     milliseconds: u64,
@@ -263,7 +275,7 @@ impl FromStr for Length {
 
 /// Slots that `pause` churns.
 pub const PAUSE_SLOTS: usize = 100_000;
-/// Operations in one of its steps.
+/// Operations in one of its steps, and in one of `array`.
 pub const PAUSE_STEP: usize = 1000;
 
 /// Nodes of `mark` in so many mebibytes: 48 bytes each.
@@ -323,6 +335,7 @@ impl Workload {
     pub fn lasting(self, length: Length) -> Workload {
         match self {
             Workload::Pause { mebibytes, .. } => Workload::Pause { mebibytes, length },
+            Workload::Array { edges, .. } => Workload::Array { edges, length },
             other => other,
         }
     }
@@ -330,7 +343,9 @@ impl Workload {
     /// The time, if there is one and it is not the usual one.
     pub fn unusual_length(&self) -> Option<Length> {
         match *self {
-            Workload::Pause { length, .. } if length != Length::default() => Some(length),
+            Workload::Pause { length, .. } | Workload::Array { length, .. } if length != Length::default() => {
+                Some(length)
+            }
             _ => None,
         }
     }
@@ -375,6 +390,7 @@ impl Workload {
             Kind::Finalize => Workload::Finalize { objects: index(0)? },
             Kind::Pause => Workload::Pause { mebibytes: index(0)?, length: Length::default() },
             Kind::BtBeside => Workload::BtBeside { depth: index(0)? as u32, mebibytes: index(1)? },
+            Kind::Array => Workload::Array { edges: index(0)?, length: Length::default() },
         })
     }
 
@@ -391,6 +407,7 @@ impl Workload {
             Workload::Finalize { .. } => Kind::Finalize,
             Workload::Pause { .. } => Kind::Pause,
             Workload::BtBeside { .. } => Kind::BtBeside,
+            Workload::Array { .. } => Kind::Array,
         }
     }
 
@@ -405,6 +422,7 @@ impl Workload {
             Workload::Ephemeron { entries, .. } => vec![entries as u64],
             Workload::Pause { mebibytes, .. } => vec![mebibytes as u64],
             Workload::BtBeside { depth, mebibytes } => vec![depth.into(), mebibytes as u64],
+            Workload::Array { edges, .. } => vec![edges as u64],
         }
     }
 
@@ -439,7 +457,7 @@ impl FromStr for Workload {
             let sizes = sizes.trim_end_matches(order.name()).trim_end_matches('x');
             return format!("{name}:{sizes}").parse().map(|workload: Workload| workload.ordered(order));
         }
-        if kind == Kind::Pause
+        if matches!(kind, Kind::Pause | Kind::Array)
             && let Some((sizes, length)) = sizes.rsplit_once('x')
         {
             let length = length.strip_suffix('s').ok_or_else(|| ParseError::NoLength(length.to_owned()))?.parse()?;
@@ -557,7 +575,7 @@ mod tests {
     fn reads_what_it_writes() {
         let sizes = ["bt:10", "mark:10000", "churn:1000x100000", "lists:100000x1000", "weak:10", "finalize:3"];
         let others = ["ephemeron:10", "ephemeron:10xforward", "ephemeron:10xreverse", "pause:8", "pause:8x0.2s"];
-        for text in sizes.into_iter().chain(others).chain(["bt-beside:10x4"]) {
+        for text in sizes.into_iter().chain(others).chain(["bt-beside:10x4", "array:7", "array:7x0.2s"]) {
             let workload: Workload = text.parse().unwrap();
             assert_eq!(format!("{}:{}", workload.kind(), workload.size()), text);
             let order = workload.unusual_order().unwrap_or_default();
@@ -574,7 +592,7 @@ mod tests {
         assert_eq!(
             error("bd:3"),
             "there is no workload `bd`; there are `bt`, `gcbench`, `mark`, `churn`, `lists`, `weak`, `ephemeron`, \
-             `finalize`, `pause`, `bt-beside`"
+             `finalize`, `pause`, `bt-beside`, `array`"
         );
         assert_eq!(error("bt"), "`bt` was given 0 size(s), expected `bt DEPTH`");
         assert_eq!(error("churn:5"), "`churn` was given 1 size(s), expected `churn SLOTS STEPS`");

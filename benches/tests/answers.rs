@@ -26,6 +26,7 @@ const WORKLOADS: [&str; 19] = [
     "finalize:10001",
     "pause:1x0.02s",
     "bt-beside:8x1",
+    "array:100000x0.02s",
 ];
 
 #[test]

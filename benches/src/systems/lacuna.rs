@@ -530,6 +530,41 @@ impl System for Lacuna {
         let measured = clock.stop(check).with("bt_seconds", took.as_secs_f64());
         Ok(measured.with("minor", minor).with("major", stats.collections as f64 - minor))
     }
+
+    fn array(&self, edges: usize, length: Length) -> Outcome {
+        let clock = Clock::start();
+        let mut heap = Heap::with_config(self.config_for_short_pauses());
+        let array: Root<[GcCell<Option<Gc<'static, u64>>>]> =
+            heap.enter(|cx| cx.alloc_slice((0..edges).map(|_| GcCell::new(None::<Gc<u64>>))).root(cx));
+        heap.collect();
+        let mut rng = XorShift64::new();
+        let mut steps = Steps::begin(length);
+        loop {
+            heap.enter(|cx| {
+                let array = cx.get(&array);
+                for _ in 0..PAUSE_STEP {
+                    let place = rng.below(edges);
+                    let number = cx.alloc(place as u64);
+                    array.set(cx, |array| &array[place], Some(number));
+                }
+            });
+            if !steps.goes_on() {
+                break;
+            }
+        }
+        let stats = heap.stats();
+        let minor = stats.minor_collections as f64;
+        let check = heap.enter(|cx| {
+            let array = cx.get(&array);
+            let right = array
+                .iter()
+                .enumerate()
+                .filter(|(place, element)| element.get().is_none_or(|number| *number == *place as u64));
+            right.count() as u64
+        });
+        let measured = steps.times(clock.stop(check));
+        Ok(measured.with("minor", minor).with("major", stats.collections as f64 - minor))
+    }
 }
 
 const SAME: Unsupported = Unsupported("the same as lacuna");

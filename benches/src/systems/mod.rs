@@ -92,6 +92,11 @@ pub trait System: Sync {
         Err(Unsupported("no goal for the size of the heap"))
     }
 
+    /// Runs `array`: an array of edges, written at random with new objects that hold the number of their place.
+    fn array(&self, _edges: usize, _length: Length) -> Outcome {
+        Err(Unsupported("not written for this system"))
+    }
+
     /// Runs any workload.
     fn run(&self, workload: Workload) -> Outcome {
         match workload {
@@ -105,6 +110,7 @@ pub trait System: Sync {
             Workload::Finalize { objects } => self.finalize(objects),
             Workload::Pause { mebibytes, length } => self.pause(mebibytes, length),
             Workload::BtBeside { depth, mebibytes } => self.bt_beside(depth, mebibytes),
+            Workload::Array { edges, length } => self.array(edges, length),
         }
     }
 }

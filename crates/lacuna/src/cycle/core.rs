@@ -23,10 +23,10 @@ use crate::memory::chunk::{
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
-use crate::memory::shrink::shrink;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
 use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
 use crate::object::marker::Marker;
+use crate::object::stack::Stack;
 use crate::stats::{CycleStats, Stats};
 
 /// Everything that belongs to one heap, except what outlives it.
@@ -50,9 +50,9 @@ pub(crate) struct Core {
     /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
     /// The dirty objects, each marked when it was written. While marks are set or counted, one for each dirty pair of granules.
-    pub(crate) remembered: Vec<ObjectRef>,
+    pub(crate) remembered: Stack<ObjectRef>,
     /// The dirty segments of large objects, each by the object and the offset of a byte in it.
-    pub(crate) segments: Vec<(ObjectRef, usize)>,
+    pub(crate) segments: Stack<(ObjectRef, usize)>,
     /// The next collection has to be a major one: one is under way and is marking, or was abandoned, or a dirty object
     /// could not be remembered.
     pub(crate) major_only: bool,
@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) stage: Stage,
     /// Work units of marking that it has done.
     pub(crate) marked_units: usize,
+    /// Work units of what was remembered when its last increment ended.
+    pub(crate) left_remembered: usize,
     /// What the major collection has done that is under way, or else the last one.
     pub(crate) cycle: CycleStats,
     /// There was no memory for an object since the last major collection.
@@ -94,11 +96,12 @@ impl Core {
             finalizers: Finalizers::default(),
             marker: Marker::default(),
             armed: config.minor_step.is_some(),
-            remembered: Vec::new(),
-            segments: Vec::new(),
+            remembered: Stack::default(),
+            segments: Stack::default(),
             major_only: false,
             stage: Stage::Idle,
             marked_units: 0,
+            left_remembered: 0,
             cycle: CycleStats::default(),
             refused: false,
             failures: Failures::default(),
@@ -269,11 +272,10 @@ impl Core {
 
     #[inline(never)]
     fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
-        let has_room = self.remembered.len() < self.remembered.capacity();
-        if Block::of(cell).is_run() || self.stage.needs_marks() || !has_room {
+        if Block::of(cell).is_run() || self.stage.needs_marks() || !self.remembered.has_room() {
             return self.make_dirty_slowly(cell, offset);
         }
-        self.remembered.push(suspect(cell));
+        self.remembered.push(suspect(cell)).expect("there is room");
         // Then the barrier need not look any further than for a new object. The cell is occupied, and marked again by the
         // next collection first of all, so it lives until the next major one begins, which forgets what is remembered.
         unmark(cell);
@@ -287,13 +289,12 @@ impl Core {
             if make_segment_dirty(cell, offset) {
                 self.remember_segment(cell, offset);
             }
-        } else if self.remembered.try_reserve(1).is_err() {
+        } else if self.remembered.push(suspect(cell)).is_err() {
             self.forget_a_write();
         } else if self.stage.needs_marks() {
             make_dirty(cell);
-            self.remembered.push(suspect(cell));
         } else {
-            self.make_dirty(cell, offset);
+            unmark(cell);
         }
     }
 
@@ -307,10 +308,7 @@ impl Core {
 
     #[cold]
     fn remember_segment(&mut self, cell: NonNull<u8>, offset: usize) {
-        if self.segments.try_reserve(1).is_ok() {
-            // As above.
-            self.segments.push((suspect(cell), offset));
-        } else {
+        if self.segments.push((suspect(cell), offset)).is_err() {
             make_segment_clean(cell, offset);
             self.forget_a_write();
         }
@@ -333,11 +331,13 @@ impl Core {
 
     /// Makes all objects clean.
     pub(crate) fn forget_remembered(&mut self) {
-        for object in self.remembered.drain(..) {
+        while let Some(object) = self.remembered.pop() {
             make_clean(object.cell());
             mark(object.cell());
         }
-        self.segments.drain(..).for_each(|(object, offset)| make_segment_clean(object.cell(), offset));
+        while let Some((object, offset)) = self.segments.pop() {
+            make_segment_clean(object.cell(), offset);
+        }
     }
 
     /// Takes the unused cells back from all cursors. No scope is open.
@@ -388,8 +388,8 @@ impl Core {
             space.shrink();
         }
         self.larges.shrink();
-        shrink(&mut self.remembered, 0);
-        shrink(&mut self.segments, 0);
+        self.remembered.shrink(0);
+        self.segments.shrink(0);
     }
 
     /// Has the fast paths of observing fail while a turn is open, and only then.

@@ -18,7 +18,7 @@
 //!   leads to it then.
 //! - `[INV-CYCLE-2]` holds while marking as well, with one more exception: a marked object may lead to an unmarked one
 //!   while it is queued. So the last steps of marking are those of a minor collection: what roots made since lead to, and
-//!   what dirty objects lead to. Rounds of that are done in increments, each half as long as the one before at most; what
+//!   what dirty objects lead to. Rounds of that are done in increments, each shorter than the one before by a quarter at least; what
 //!   the program changes after them is left for the pause (Boehm, Demers and Shenker, "Mostly parallel garbage collection", 1991).
 //! - After the pause blocks are counted one by one, by increments or by whoever wants cells of theirs first. Minor
 //!   collections may run meanwhile: they concern only blocks that cursors have entered, which are counted.
@@ -111,6 +111,7 @@ pub(crate) fn advance(core: &mut Core, work: &mut Work) -> Result<(), VerifyErro
     while core.stage != Stage::Idle && verdict.is_ok() && !work.is_spent() {
         verdict = go_on(core, work, &mut clock);
     }
+    core.left_remembered = mark::remembered_units(core);
     core.pacing.increment_done(&core.config, core.stage);
     verdict
 }
@@ -123,6 +124,7 @@ pub(crate) fn finish_marking(core: &mut Core) -> Result<(), VerifyError> {
     while core.stage.is_marking() && verdict.is_ok() {
         verdict = go_on(core, &mut Work::unlimited(), &mut clock);
     }
+    core.left_remembered = mark::remembered_units(core);
     core.pacing.increment_done(&core.config, core.stage);
     verdict
 }
@@ -175,6 +177,10 @@ fn go_on(core: &mut Core, work: &mut Work, clock: &mut Clock) -> Result<(), Veri
     Ok(())
 }
 
+/// How many times as much as the program has written since the last increment the next one looks at when it catches up.
+/// Where the program writes steadily, each round is then half as long as the one before, so that they go on to the end.
+const AHEAD: usize = 2;
+
 /// How much the next increment has to do so that marking ends in time.
 pub(crate) fn due_work(core: &Core) -> Work {
     let blocks = core.pool.used() / BLOCK_SIZE;
@@ -182,7 +188,13 @@ pub(crate) fn due_work(core: &Core) -> Work {
         Stage::Idle => Work::units(0),
         Stage::Clearing { .. } | Stage::Marking { .. } | Stage::CatchingUp(_) => {
             let all = core.pacing.expected_units(core.stats.live_objects, core.larges.bytes, core.pacing.allocated);
-            core.pacing.marking_work(all.saturating_sub(core.marked_units) + mark::remembered_units(core), all)
+            let remembered = mark::remembered_units(core);
+            let work = core.pacing.marking_work(all.saturating_sub(core.marked_units) + remembered, all);
+            let written = remembered.saturating_sub(core.left_remembered);
+            match core.stage {
+                Stage::CatchingUp(_) => work.at_least(written.saturating_mul(AHEAD)),
+                _ => work,
+            }
         }
         Stage::Counting { .. } | Stage::Sweeping { .. } | Stage::Releasing => core.pacing.sweeping_work(blocks),
     }

@@ -106,7 +106,7 @@ fn queue_remembered(core: &mut Core) -> Option<()> {
 }
 
 /// How far marking has caught up with what the program has changed since it began: dirty objects, and pages with roots made
-/// since. In a *round* as many are looked at as there were when it began; the next has to be a half of it at most, so that a
+/// since. In a *round* as many are looked at as there were when it began; the next has to be shorter by a quarter, so that a
 /// program which changes as much as is looked at does not put the end of marking off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Round {
@@ -120,7 +120,7 @@ impl Round {
 
     /// The next, in which so many are to be looked at, if it is worth it.
     fn next(self, all: usize) -> Option<Self> {
-        (all > 0 && all <= self.all / 2).then_some(Self { all, left: all })
+        (all > 0 && all <= self.all / 4 * 3).then_some(Self { all, left: all })
     }
 }
 
@@ -260,7 +260,7 @@ fn stretch(marker: &mut Marker, order: MarkOrder, units: usize, work: &mut MarkW
 const UNITS_OF_PAIR: usize = 1;
 
 /// Work units of visiting a segment of a large object.
-const UNITS_OF_SEGMENT: usize = 8;
+const UNITS_OF_SEGMENT: usize = 3;
 
 /// Work units of visiting a piece of an array.
 const UNITS_OF_PIECE: usize = 16;

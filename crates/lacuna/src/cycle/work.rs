@@ -57,6 +57,12 @@ impl Work {
         }
     }
 
+    /// The same, but at least so many work units.
+    pub(crate) fn at_least(mut self, units: usize) -> Self {
+        self.left = self.left.max(units);
+        self
+    }
+
     /// Whatever is to be done.
     pub(crate) fn unlimited() -> Self {
         Self::units(usize::MAX)

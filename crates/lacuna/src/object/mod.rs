@@ -7,6 +7,6 @@ pub(crate) mod ephemerons;
 pub(crate) mod gc;
 pub(crate) mod marker;
 pub(crate) mod sequence;
-mod stack;
+pub(crate) mod stack;
 pub(crate) mod trace;
 pub(crate) mod trace_std;

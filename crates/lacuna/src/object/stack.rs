@@ -1,5 +1,5 @@
-//! A stack that never moves what is on it: marking a large heap makes it grow to many megabytes, and copying those would be
-//! a long stop in a short increment.
+//! A stack that never moves what is on it: marking a large heap makes it grow to many megabytes, and so does a program that
+//! writes much of it meanwhile. Copying those would be a long stop in a short increment, or in a write.
 
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 pub(super) const SEGMENT: usize = 4096;
 
 /// A stack of segments.
-pub(super) struct Stack<T> {
+pub(crate) struct Stack<T> {
     /// The entries that were pushed last. At most [`SEGMENT`].
     pub(super) top: Vec<T>,
     /// Full segments below, the last of them on top.
@@ -25,12 +25,12 @@ impl<T> Default for Stack<T> {
 
 impl<T> Stack<T> {
     /// Makes room for so many entries, less than a segment, from the start.
-    pub(super) fn reserve(&mut self, entries: usize) -> Result<(), TryReserveError> {
+    pub(crate) fn reserve(&mut self, entries: usize) -> Result<(), TryReserveError> {
         if self.top.capacity() < entries { self.top.try_reserve_exact(entries - self.top.len()) } else { Ok(()) }
     }
 
     /// Makes room for one more on the top, where there is none.
-    pub(super) fn grow(&mut self) -> Result<(), TryReserveError> {
+    pub(crate) fn grow(&mut self) -> Result<(), TryReserveError> {
         if self.top.capacity() < SEGMENT {
             return self.top.try_reserve_exact(self.top.len().max(RESERVE_LEAST).min(SEGMENT - self.top.len()));
         }
@@ -43,8 +43,24 @@ impl<T> Stack<T> {
         Ok(())
     }
 
+    /// Whether there is room for one more on the top.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub(crate) fn has_room(&self) -> bool {
+        self.top.len() < self.top.capacity()
+    }
+
+    /// Puts an entry on top.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, entry: T) -> Result<(), TryReserveError> {
+        if !self.has_room() {
+            self.grow()?;
+        }
+        self.top.push(entry);
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<T> {
         match self.top.pop() {
             Some(entry) => Some(entry),
             None => self.pop_below(),
@@ -62,28 +78,27 @@ impl<T> Stack<T> {
         self.top.pop()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.top.is_empty() && self.full.is_empty()
     }
 
-    #[cfg(feature = "parallel")]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.full.len() * SEGMENT + self.top.len()
     }
 
     /// Takes a full segment from the bottom, if there is one.
     #[cfg(feature = "parallel")]
-    pub(super) fn take_lowest(&mut self) -> Option<Vec<T>> {
+    pub(crate) fn take_lowest(&mut self) -> Option<Vec<T>> {
         // The others stay in the order in which they are.
         (!self.full.is_empty()).then(|| self.full.remove(0))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.full.iter().flatten().chain(&self.top)
     }
 
     /// Empties it, and gives all memory back but that of the first segment.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if let Some(first) = self.full.drain(..).next() {
             self.top = first;
         }
@@ -91,10 +106,13 @@ impl<T> Stack<T> {
         self.spare = Vec::new();
     }
 
-    /// Gives back what only more entries needed. It has to be empty.
-    pub(super) fn shrink(&mut self, entries: usize) {
+    /// Gives back what only more entries needed, if it is empty.
+    pub(crate) fn shrink(&mut self, entries: usize) {
+        if !self.is_empty() {
+            return;
+        }
         crate::memory::shrink::shrink(&mut self.top, entries);
-        self.full = Vec::new();
+        (self.full, self.spare) = (Vec::new(), Vec::new());
     }
 }
 
@@ -114,15 +132,12 @@ mod tests {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             // Grows for a while, and then shrinks.
             if random >> 33 & 3 < if step / 50_000 % 2 == 0 { 3 } else { 1 } {
-                if stack.top.len() == stack.top.capacity() {
-                    stack.grow().unwrap();
-                }
-                stack.top.push(step);
+                stack.push(step).unwrap();
                 model.push(step);
             } else {
                 assert_eq!(stack.pop(), model.pop());
             }
-            assert_eq!(stack.is_empty(), model.is_empty());
+            assert_eq!((stack.is_empty(), stack.len()), (model.is_empty(), model.len()));
         }
         assert!(model.iter().eq(stack.iter()));
         stack.clear();
