@@ -351,7 +351,7 @@ const BYTES_OF_ARRAY: usize = 64;
 
 /// Bytes that are allocated for each work unit of marking, where there is room for that: so an increment after 16 KiB takes
 /// some tenths of a millisecond beside a live heap of a GiB, where each object is a miss in the caches.
-const BYTES_FOR_UNIT: usize = 16;
+const BYTES_FOR_UNIT: usize = 8;
 
 /// Work units of counting a block.
 pub(crate) const UNITS_OF_BLOCK: usize = 8;
