@@ -535,7 +535,7 @@ impl System for Lacuna {
         let clock = Clock::start();
         let mut heap = Heap::with_config(self.config_for_short_pauses());
         let array: Root<[GcCell<Option<Gc<'static, u64>>>]> =
-            heap.enter(|cx| cx.alloc_slice((0..edges).map(|_| GcCell::new(None::<Gc<u64>>))).root(cx));
+            heap.enter(|cx| cx.alloc_slice((0..edges).map(|_| GcCell::new(None::<Gc<'_, u64>>))).root(cx));
         heap.collect();
         let mut rng = XorShift64::new();
         let mut steps = Steps::begin(length);
