@@ -6,7 +6,7 @@ use lacuna_benches::systems;
 use lacuna_benches::workload::Workload;
 
 /// Small sizes, odd ones among them, that cross the boundaries of slices.
-const WORKLOADS: [&str; 19] = [
+const WORKLOADS: [&str; 20] = [
     "bt:1",
     "bt:4",
     "bt:11",
