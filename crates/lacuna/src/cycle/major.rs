@@ -18,8 +18,9 @@
 //!   leads to it then.
 //! - `[INV-CYCLE-2]` holds while marking as well, with one more exception: a marked object may lead to an unmarked one
 //!   while it is queued. So the last steps of marking are those of a minor collection: what roots made since lead to, and
-//!   what dirty objects lead to. Rounds of that are done in increments, each shorter than the one before by a quarter at least; what
-//!   the program changes after them is left for the pause (Boehm, Demers and Shenker, "Mostly parallel garbage collection", 1991).
+//!   what dirty objects lead to. Rounds of that are done in increments, each shorter than the one before by a quarter at
+//!   least; what the program changes after them is left for the pause (Boehm, Demers and Shenker, "Mostly parallel garbage
+//!   collection", 1991).
 //! - After the pause blocks are counted one by one, by increments or by whoever wants cells of theirs first. Minor
 //!   collections may run meanwhile: they concern only blocks that cursors have entered, which are counted.
 

@@ -89,8 +89,8 @@ fn revisit_segment(core: &mut Core) -> Option<()> {
     Some(())
 }
 
-/// Marks and queues the object that was remembered last, or queues those of its pair of granules and makes that clean; `None`
-/// if none is remembered.
+/// Marks and queues the object that was remembered last; if it has kept its mark, queues those of its pair of granules, which
+/// becomes clean. `None` if none is remembered.
 fn queue_remembered(core: &mut Core) -> Option<()> {
     let object = core.remembered.pop()?;
     let cell = object.cell();

@@ -19,8 +19,8 @@
 //! - `[INV-CHUNK-3]` A cell starts within the first [`CHUNK_SIZE`] bytes of its chunk, also where the chunk is larger
 //!   because it holds one huge object.
 //! - `[INV-CHUNK-4]` A pair of granules is dirty exactly while the heap remembers it: the marked objects that start in it
-//!   may have been written since, while marks were set or counted. In a pause, when nothing is remembered, it is dirty while one of its marked cells is
-//!   [deferred](super::deferred).
+//!   may have been written since, while marks were set or counted. In a pause, when nothing is remembered, it is dirty
+//!   while one of its marked cells is [deferred](super::deferred).
 //! - `[INV-CHUNK-5]` A cell that is not occupied holds no object, unless a cursor has listed it since its block was
 //!   counted.
 //! - `[INV-CHUNK-6]` A large object begins with a block. In a shared chunk all of it lies within the first [`CHUNK_SIZE`]

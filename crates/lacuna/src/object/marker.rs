@@ -147,7 +147,7 @@ impl<S: Sharing> Marker<S> {
 
     #[inline(always)]
     fn push(&mut self, object: ObjectRef) {
-        if self.stack.top.len() == self.stack.top.capacity() && !self.grow(object) {
+        if !self.stack.has_room() && !self.grow(object) {
             return;
         }
         // SAFETY: there is room for one more.
