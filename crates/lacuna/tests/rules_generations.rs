@@ -518,3 +518,54 @@ fn minor_collections_are_left_out_where_what_is_written_owns_much() {
         assert!(stats.minor_collections < 30, "{} of {} collections", stats.minor_collections, stats.collections);
     }
 }
+
+/// Rule 28, for objects that lie beside the one that is written, of all sizes of cells: their marks go with its.
+#[test]
+fn rule_28_neighbours_of_a_written_object_live_and_are_written_as_well() {
+    fn check<const WORDS: usize>() {
+        #[derive(Trace)]
+        struct Wide<'gc, const WORDS: usize> {
+            edge: GcCell<Option<Gc<'gc, u64>>>,
+            _rest: [u64; WORDS],
+        }
+        const OBJECTS: usize = 300;
+        let mut heap = heap();
+        let all: Root<[Gc<'static, Wide<'static, WORDS>>]> = heap.enter(|cx| {
+            let all = (0..OBJECTS).map(|_| cx.alloc(Wide { edge: GcCell::new(None), _rest: [0; WORDS] }));
+            let all: Vec<_> = all.collect();
+            cx.alloc_slice(all).root(cx)
+        });
+        heap.collect();
+        let mut expected = [None; OBJECTS];
+        for round in 0..6_usize {
+            heap.enter(|cx| {
+                // Far from each other, beside each other, and some twice.
+                for i in (0..OBJECTS).step_by([97, 1, 13, 3, 2, 1][round]).chain([5, 6, 5]) {
+                    let number = (round * 1000 + i) as u64;
+                    all.get(cx)[i].set(cx, |object| &object.edge, Some(cx.alloc(number)));
+                    expected[i] = Some(number);
+                }
+            });
+            heap.verify().unwrap();
+            minor(&mut heap);
+            heap.enter(|cx| {
+                let all = all.get(cx);
+                let seen = all.iter().map(|object| object.edge.get().map(|edge| *edge));
+                assert!(seen.eq(expected), "cells of {} bytes, round {round}", size_of::<Wide<'static, WORDS>>());
+            });
+        }
+        let live = heap.verify().unwrap().objects;
+        heap.collect();
+        assert_eq!(heap.stats().live_objects, expected.iter().flatten().count() + OBJECTS + 1);
+        assert!(live >= heap.stats().live_objects);
+    }
+    check::<1>();
+    check::<2>();
+    check::<3>();
+    check::<4>();
+    check::<5>();
+    check::<9>();
+    check::<30>();
+    check::<31>();
+    check::<40>();
+}

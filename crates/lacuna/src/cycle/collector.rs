@@ -5,13 +5,14 @@
 //! objects count as alive, and marks what roots made since and dirty objects lead to (Demers et al., "Combining
 //! generational and conservative garbage collection", 1990).
 //!
-//! `[INV-CYCLE-2]` While the heap is armed, an object is *dirty* that was marked and was written since it was looked into; it
+//! `[INV-CYCLE-2]` While the heap is armed, an object is *dirty* that was marked and may have been written since it was looked into; it
 //! is remembered. A marked object that leads to one that is neither marked nor dirty is dirty itself, and a root that leads to
 //! such an object lies in a recent page. A collection ends with no marked object leading to an unmarked one; new objects are
 //! unmarked; a write to a marked object makes it dirty first.
 //!
 //! Between collections a dirty object loses its mark, so that the barrier has to look at nothing but the mark, and gets
-//! it back when the next collection begins. While marking it keeps it, or it would be visited as often as it is written;
+//! it back when the next collection begins. Its marked neighbours become dirty with it, so that a program which writes them
+//! next is as quick. While marking it keeps it, or it would be visited as often as it is written;
 //! and until its block is counted, since it would be taken for dead. Then a bit of its own says that it is dirty.
 
 use super::core::Core;
@@ -111,8 +112,9 @@ pub(crate) fn collect_minor(core: &mut Core, cause: Cause) -> Result<(), VerifyE
 ///
 /// Code of the program runs: `Trace`.
 fn looked_at_again(core: &Core) -> usize {
-    let bytes = |object: &ObjectRef| object.bytes().max(object.count_edges() * size_of::<usize>());
-    core.remembered.iter().map(bytes).sum::<usize>() + core.segments.len() * SEGMENT
+    let bytes = |object: ObjectRef| object.bytes().max(object.count_edges() * size_of::<usize>());
+    core.remembered.iter().flat_map(|written| written.objects()).map(bytes).sum::<usize>()
+        + core.segments.len() * SEGMENT
 }
 
 /// Marks from where `start` begins, and decides over what was not reached.

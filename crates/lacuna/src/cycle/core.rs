@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use hashbrown::HashMap;
 
+use super::barrier::Written;
 use super::failures::{Failure, Failures, Step};
 use super::major::Stage;
 use super::pacing::Pacing;
@@ -17,14 +18,11 @@ use crate::edges::roots::{HeapId, TableOwner};
 use crate::edges::weak::{LAST_GENERATION, WeakSlots};
 use crate::error::Exhausted;
 use crate::memory::block::Block;
-use crate::memory::chunk::{
-    is_marked_and_clean, make_clean, make_dirty, make_segment_clean, make_segment_dirty, mark, unmark,
-};
 use crate::memory::cursor::{Cursor, CursorTable};
 use crate::memory::larges::Larges;
 use crate::memory::pool::Pool;
 use crate::memory::space::{LARGEST_CELL, Refill, Space};
-use crate::object::descriptor::{Descriptor, ObjectRef, suspect};
+use crate::object::descriptor::{Descriptor, ObjectRef};
 use crate::object::marker::Marker;
 use crate::object::stack::Stack;
 use crate::stats::{CycleStats, Stats};
@@ -50,7 +48,7 @@ pub(crate) struct Core {
     /// Whether writes to marked objects are remembered, so that a minor collection can run.
     pub(crate) armed: bool,
     /// The dirty objects, each marked when it was written. While marks are set or counted, one for each dirty pair of granules.
-    pub(crate) remembered: Stack<ObjectRef>,
+    pub(crate) remembered: Stack<Written>,
     /// The dirty segments of large objects, each by the object and the offset of a byte in it.
     pub(crate) segments: Stack<(ObjectRef, usize)>,
     /// The next collection has to be a major one: one is under way and is marking, or was abandoned, or a dirty object
@@ -259,85 +257,6 @@ impl Core {
         self.larges.push(block);
         self.pacing.allocated += cell_size;
         Ok(block.base())
-    }
-
-    /// Remembers an object that is written, if it is marked and was clean: what it leads to may be unmarked. Of a large
-    /// object, the segment that the byte at the offset lies in.
-    #[inline(always)]
-    pub(crate) fn remember(&mut self, cell: NonNull<u8>, offset: usize) {
-        if self.armed && is_marked_and_clean(cell) {
-            self.make_dirty(cell, offset);
-        }
-    }
-
-    #[inline(never)]
-    fn make_dirty(&mut self, cell: NonNull<u8>, offset: usize) {
-        if Block::of(cell).is_run() || self.stage.needs_marks() || !self.remembered.has_room() {
-            return self.make_dirty_slowly(cell, offset);
-        }
-        self.remembered.push(suspect(cell)).expect("there is room");
-        // Then the barrier need not look any further than for a new object. The cell is occupied, and marked again by the
-        // next collection first of all, so it lives until the next major one begins, which forgets what is remembered.
-        unmark(cell);
-    }
-
-    /// [`make_dirty`](Self::make_dirty) of anything at any time.
-    #[cold]
-    #[inline(never)]
-    fn make_dirty_slowly(&mut self, cell: NonNull<u8>, offset: usize) {
-        if let Some(offset) = Block::of(cell).offset_in_run(offset) {
-            if make_segment_dirty(cell, offset) {
-                self.remember_segment(cell, offset);
-            }
-        } else if self.remembered.push(suspect(cell)).is_err() {
-            self.forget_a_write();
-        } else if self.stage.needs_marks() {
-            make_dirty(cell);
-        } else {
-            unmark(cell);
-        }
-    }
-
-    /// There is no memory to remember an object with: the next collection visits all marked objects again, or clears the
-    /// marks.
-    #[cold]
-    fn forget_a_write(&mut self) {
-        self.major_only = true;
-        self.marker.overflow();
-    }
-
-    #[cold]
-    fn remember_segment(&mut self, cell: NonNull<u8>, offset: usize) {
-        if self.segments.push((suspect(cell), offset)).is_err() {
-            make_segment_clean(cell, offset);
-            self.forget_a_write();
-        }
-    }
-
-    /// Remembers writes from now on if minor collections are due, or if it is up to the program when they run. To be called
-    /// when no marked object leads to an unmarked one.
-    pub(crate) fn arm(&mut self) {
-        self.armed = self.config.minor_step.is_some() && (self.pacing.wants_minors() || !self.config.automatic);
-        if !self.armed {
-            self.disarm();
-        }
-    }
-
-    /// Remembers no writes from now on, so that no minor collection can run before the next major one.
-    pub(crate) fn disarm(&mut self) {
-        self.armed = false;
-        self.forget_remembered();
-    }
-
-    /// Makes all objects clean.
-    pub(crate) fn forget_remembered(&mut self) {
-        while let Some(object) = self.remembered.pop() {
-            make_clean(object.cell());
-            mark(object.cell());
-        }
-        while let Some((object, offset)) = self.segments.pop() {
-            make_segment_clean(object.cell(), offset);
-        }
     }
 
     /// Takes the unused cells back from all cursors. No scope is open.

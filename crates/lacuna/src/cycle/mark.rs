@@ -89,15 +89,15 @@ fn revisit_segment(core: &mut Core) -> Option<()> {
     Some(())
 }
 
-/// Marks and queues the object that was remembered last; if it has kept its mark, queues those of its pair of granules, which
-/// becomes clean. `None` if none is remembered.
+/// Queues the objects that were remembered last: marks those that have lost their marks, or takes those of a dirty pair of
+/// granules, which becomes clean. `None` if none is remembered.
 fn queue_remembered(core: &mut Core) -> Option<()> {
-    let object = core.remembered.pop()?;
-    let cell = object.cell();
-    if !is_marked(cell) {
-        core.marker.mark_object(object);
+    let written = core.remembered.pop()?;
+    if written.taken != 0 {
+        written.objects().for_each(|object| core.marker.mark_object(object));
         return Some(());
     }
+    let cell = written.cell;
     make_clean(cell);
     for cell in Block::marked_in_pair(cell) {
         core.marker.requeue(object_at(Block::of(cell), cell.addr().get() % BLOCK_SIZE));

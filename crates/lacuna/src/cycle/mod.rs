@@ -1,5 +1,6 @@
 //! One collection: mark, weak pass, sweep.
 
+pub(crate) mod barrier;
 pub(crate) mod collector;
 pub(crate) mod core;
 pub(crate) mod ephemerons;

@@ -149,7 +149,7 @@ fn check_barrier(core: &Core) -> Result<(), VerifyError> {
     }
     let written = core.segments.iter().map(|&(object, _)| object);
     let queued: HashSet<ObjectRef> = core.marker.queued().chain(written).collect();
-    let remembered: HashSet<ObjectRef> = core.remembered.iter().copied().collect();
+    let remembered: HashSet<ObjectRef> = core.remembered.iter().flat_map(|written| written.objects()).collect();
     let small = core.spaces.iter().flat_map(|space| {
         space.all_blocks().flat_map(move |block| {
             block.marks().iter().enumerate().flat_map(move |(word, marks)| {

@@ -15,7 +15,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::bitmap::{BLOCK_WORDS, BlockBits, CellStarts, GRANULE, ones};
-use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk};
+use super::chunk::{BLOCK_SIZE, CHUNK_SIZE, Chunk, GROUP, Group};
 use super::deferred::Link;
 
 /// What is known of one block beside its marks and kind.
@@ -206,6 +206,12 @@ impl Block {
         (first..first + 2)
             .filter(move |granule| block.marks()[granule / 64].get() & 1 << (granule % 64) != 0)
             .map(move |granule| block.cell_in_granule(granule))
+    }
+
+    /// The cells whose marks were [taken](super::chunk::take_marks) with that of a cell.
+    pub(crate) fn cells_of_group(cell: NonNull<u8>, taken: Group) -> impl Iterator<Item = NonNull<u8>> {
+        let (block, first) = (Self::of(cell), (cell.addr().get() % BLOCK_SIZE / GRANULE) & !(GROUP - 1));
+        ones(u64::from(taken)).map(move |granule| block.cell_in_granule(first + granule as usize))
     }
 
     /// The cell that starts in a granule.

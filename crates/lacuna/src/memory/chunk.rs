@@ -215,10 +215,35 @@ pub(crate) unsafe fn mark_shared(cell: NonNull<u8>) -> bool {
     word.load(Relaxed) & bit == 0 && word.fetch_or(bit, Relaxed) & bit == 0
 }
 
-/// Takes the mark of the cell away.
-pub(crate) fn unmark(cell: NonNull<u8>) {
-    let (word, bit) = mark_word(cell);
-    word.set(word.get() & !bit);
+/// A set of the granules whose marks are taken away together: those of 256 bytes.
+pub(crate) type Group = u16;
+
+/// How many those are.
+pub(crate) const GROUP: usize = Group::BITS as usize;
+
+/// Takes the marks of the cells away that start in the same group as a marked one, or of that alone if one of them is
+/// dirty. Returns which were taken, as [`give_marks_back`] and [`Block::cells_of_group`](super::block::Block::cells_of_group)
+/// want it.
+#[inline(always)]
+pub(crate) fn take_marks(cell: NonNull<u8>) -> Group {
+    let ((word, bit), (dirty, pair)) = (mark_word(cell), dirty_word(cell));
+    let (marks, first) = (word.get(), first_of_group(cell));
+    let is_any_dirty = dirty.get() >> (pair & !(GROUP / 2 - 1)) & ((1 << (GROUP / 2)) - 1) != 0;
+    let taken = if is_any_dirty { bit } else { marks & u64::from(Group::MAX) << first };
+    word.set(marks & !taken);
+    (taken >> first) as Group
+}
+
+/// Marks the cells again whose marks were [taken](take_marks) with that of a cell.
+pub(crate) fn give_marks_back(cell: NonNull<u8>, taken: Group) {
+    let word = mark_word(cell).0;
+    word.set(word.get() | u64::from(taken) << first_of_group(cell));
+}
+
+/// The first bit of a cell's group in its word of marks.
+#[inline(always)]
+fn first_of_group(cell: NonNull<u8>) -> usize {
+    (cell.addr().get() / GRANULE % 64) & !(GROUP - 1)
 }
 
 /// The word of the dirty bits that has the bit of a cell's pair of granules, and the number of the bit.
