@@ -185,17 +185,19 @@ const AHEAD: usize = 2;
 /// How much the next increment has to do so that marking ends in time.
 pub(crate) fn due_work(core: &Core) -> Work {
     let blocks = core.pool.used() / BLOCK_SIZE;
+    let remembered = mark::remembered_units(core);
     match core.stage {
         Stage::Idle => Work::units(0),
-        Stage::Clearing { .. } | Stage::Marking { .. } | Stage::CatchingUp(_) => {
+        Stage::Clearing { .. } | Stage::Marking { .. } => {
             let all = core.pacing.expected_units(core.stats.live_objects, core.larges.bytes, core.pacing.allocated);
-            let remembered = mark::remembered_units(core);
-            let work = core.pacing.marking_work(all.saturating_sub(core.marked_units) + remembered, all);
+            // An estimate, which may turn out to have been too low: then a part of all is done for what room there is.
+            let left = all.saturating_sub(core.marked_units).max(all / 16);
+            core.pacing.marking_work(left + remembered)
+        }
+        Stage::CatchingUp(_) => {
+            let found = core.pacing.expected_units(0, 0, core.pacing.allocated);
             let written = remembered.saturating_sub(core.left_remembered);
-            match core.stage {
-                Stage::CatchingUp(_) => work.at_least(written.saturating_mul(AHEAD)),
-                _ => work,
-            }
+            core.pacing.catching_up_work(remembered + found).at_least(written.saturating_mul(AHEAD))
         }
         Stage::Counting { .. } | Stage::Sweeping { .. } | Stage::Releasing => core.pacing.sweeping_work(blocks),
     }

@@ -12,6 +12,7 @@ use crate::config::MarkOrder;
 use crate::memory::bitmap::ones;
 use crate::memory::block::Block;
 use crate::memory::chunk::{BLOCK_SIZE, SEGMENT, is_marked, make_clean, make_segment_clean};
+use crate::memory::prefetch::prefetch;
 use crate::object::descriptor::{ObjectRef, object_at};
 use crate::object::marker::{Marker, Sharing};
 
@@ -80,11 +81,20 @@ pub(crate) fn mark_recent(core: &mut Core) {
     mark_guarded(core);
 }
 
+/// How far ahead segments are prefetched.
+const FORESEEN: usize = 4;
+
 /// Visits the segment that was remembered last and makes it clean; `None` if none is remembered.
 fn revisit_segment(core: &mut Core) -> Option<()> {
     let (object, offset) = core.segments.pop()?;
+    let start_of = |offset: usize| offset & !(SEGMENT - 1);
+    if let Some(&(object, offset)) = core.segments.below_top(FORESEEN) {
+        for line in [0, SEGMENT / 2] {
+            prefetch(object.cell().map_addr(|addr| addr.saturating_add(start_of(offset) + line)));
+        }
+    }
     make_segment_clean(object.cell(), offset);
-    let start = offset & !(SEGMENT - 1);
+    let start = start_of(offset);
     core.marker.visit_range(object, start..start + SEGMENT);
     Some(())
 }

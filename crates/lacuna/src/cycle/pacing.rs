@@ -190,18 +190,26 @@ impl Pacing {
         }
     }
 
-    /// The work that an increment of marking has to do, of which so much is left, `all` in all.
+    /// The work that an increment of marking has to do before it catches up, of which so much is left.
     ///
-    /// Marking is to end when three quarters of the room between beginning and goal are used up. What is left is an
-    /// estimate; when it is exceeded, a part of all is done for what room there is.
-    pub(crate) fn marking_work(&self, left: usize, all: usize) -> Work {
+    /// It is to be ready when three quarters of the room between beginning and goal are used up.
+    pub(crate) fn marking_work(&self, left: usize) -> Work {
+        let aim = self.began + self.goal.saturating_sub(self.began) / 4 * 3;
+        self.work_until(if self.size() < aim { aim } else { self.goal }, left)
+    }
+
+    /// The work that an increment has to do that catches up, of which so much is left.
+    pub(crate) fn catching_up_work(&self, left: usize) -> Work {
+        self.work_until(self.goal, left)
+    }
+
+    /// The part of what is left that has to be done now for all of it to be done at a size that is not above the goal.
+    fn work_until(&self, aim: usize, left: usize) -> Work {
         let size = self.size();
         if size >= self.goal {
             return Work::unlimited();
         }
-        let aim = self.began + self.goal.saturating_sub(self.began) / 4 * 3;
-        let room = if size < aim { aim - size } else { self.goal - size };
-        Work::units(share(left.max(all / 16), size.saturating_sub(self.settled), room))
+        Work::units(share(left, size.saturating_sub(self.settled), aim - size))
     }
 
     /// The work of an increment after the pause, of which there are so many blocks in all.

@@ -67,6 +67,12 @@ impl<T> Stack<T> {
         }
     }
 
+    /// The entry that so many others are above, if it is in the topmost segment.
+    #[inline]
+    pub(crate) fn below_top(&self, others: usize) -> Option<&T> {
+        self.top.len().checked_sub(others + 1).map(|i| &self.top[i])
+    }
+
     #[cold]
     #[inline(never)]
     fn pop_below(&mut self) -> Option<T> {
