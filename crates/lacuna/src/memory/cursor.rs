@@ -1,8 +1,8 @@
 //! Allocation cursors, and the table in which the cursor of a type is found in about a nanosecond.
 //!
-//! A cursor holds a list of the free cells of its block, read from the occupied bits when it enters the block: taking one
-//! costs the same whether the block was empty or nine tenths full, and touches neither the bitmap nor the cell's
-//! neighbours.
+//! A cursor goes through a list of the free cells of its block, read from the occupied bits when it enters the block: taking
+//! one costs the same whether the block was empty or nine tenths full, and touches neither the bitmap nor the cell's
+//! neighbours. The list of a block without live cells is the same for all of a space, and made once.
 //!
 //! The cell that is handed out next is read from the list one step ahead. Loads after the write of a value wait until the
 //! processor knows where that write goes, and were that an offset in the list yet to be read, each allocation would wait
@@ -11,7 +11,9 @@
 //! - `[INV-CURSOR-1]` The next cell, and those of its block for which the offsets from `top` down to the end of the list
 //!   stand, hold no value, and nobody else hands them out: they are not occupied, and no cursor passed their block before
 //!   since it was counted.
-//! - `[INV-CURSOR-2]` While there is a next cell, `top` points to an offset of the list, of which the first is [`END`].
+//! - `[INV-CURSOR-2]` While there is a next cell, `list` points to [`END`], and from there to `top` it is one of the
+//!   [`CellLists`] of the cursor's space. A space has one cursor at most, and its lists are changed when that enters a block,
+//!   and otherwise never.
 #![allow(unsafe_code)]
 
 use alloc::collections::TryReserveError;
@@ -46,12 +48,8 @@ pub(crate) struct Cursor {
     top: *const u16,
     /// The first byte of the block, once it is in one.
     base: NonNull<u8>,
-    /// [`END`], then offsets of free cells in the block, in [`UNIT`]s, the last in memory first; behind them room for what
-    /// is written too much. It is as long as any block needs once it has been used, so that it is filled with zeros once
-    /// only.
-    offsets: Vec<u16>,
-    /// Whether the list is that of a block without live cells, which is the same for all of them.
-    whole: bool,
+    /// The list's beginning.
+    list: *const u16,
     in_block: bool,
     pub(crate) space: u32,
     /// Whether the values in its blocks are dropped, so that their allocated bits have to be kept.
@@ -63,8 +61,8 @@ const _: () = assert!(size_of::<Cursor>() == 64);
 impl Cursor {
     /// A cursor without cells.
     pub(crate) const fn new(key: usize, space: u32, drops: bool) -> Self {
-        let (base, top) = (NonNull::dangling(), core::ptr::null());
-        Self { key, next: None, top, base, offsets: Vec::new(), whole: false, in_block: false, space, drops }
+        let (base, list) = (NonNull::dangling(), core::ptr::null());
+        Self { key, next: None, top: list, base, list, in_block: false, space, drops }
     }
 
     /// Which type and size class it serves; 0 while it serves none.
@@ -94,20 +92,19 @@ impl Cursor {
         (offset != END).then(|| self.base.map_addr(|addr| addr | (usize::from(offset) * UNIT)))
     }
 
-    /// Moves on to another block; says whether it has free cells. The cursor has none left.
-    pub(crate) fn enter(&mut self, block: Block, starts: &CellStarts) -> Result<bool, Exhausted> {
-        let room = 1 + block.capacity() + WORD + GROUP;
-        if self.offsets.len() < room {
-            self.offsets = list_of(room).map_err(|_| Exhausted::System)?;
-            self.whole = false;
-        }
+    /// Moves on to another block of its space; says whether it has free cells. The cursor has none left.
+    pub(crate) fn enter(
+        &mut self,
+        block: Block,
+        starts: &CellStarts,
+        lists: &mut CellLists,
+    ) -> Result<bool, Exhausted> {
+        let list = lists.of(block, starts).map_err(|_| Exhausted::System)?;
+        let last = list.len() - 1;
         (self.in_block, self.base) = (true, block.base());
-        let whole = block.info().live.get() == 0;
-        let cells =
-            if whole && self.whole { block.capacity() } else { list_cells(&mut self.offsets[1..], block, starts) };
-        self.whole = whole;
-        self.next = self.cell_at(self.offsets[cells]);
-        self.top = self.offsets.as_ptr().wrapping_add(cells).wrapping_sub(1);
+        self.next = self.cell_at(list[last]);
+        self.list = list.as_ptr();
+        self.top = self.list.wrapping_add(last).wrapping_sub(1);
         if self.drops
             && let Some(allocated) = block.allocated()
         {
@@ -125,9 +122,11 @@ impl Cursor {
 
     /// The granules of its block at which the cells start that it has not handed out.
     fn unused(&self) -> impl Iterator<Item = usize> {
-        let listed = self.top.addr().wrapping_sub(self.offsets.as_ptr().addr()) / size_of::<u16>();
-        let listed = if self.next.is_some() { &self.offsets[1..=listed] } else { &[] };
-        let listed = listed.iter().map(|&offset| usize::from(offset) * UNIT / GRANULE);
+        let listed = self.top.addr().wrapping_sub(self.list.addr()) / size_of::<u16>();
+        let listed = if self.next.is_some() { 1..=listed } else { 1..=0 };
+        // SAFETY: [INV-CURSOR-2] there is a next cell, so these are offsets of the list.
+        let listed = listed.map(|at| unsafe { *self.list.add(at) });
+        let listed = listed.map(|offset| usize::from(offset) * UNIT / GRANULE);
         listed.chain(self.next.map(|cell| cell.addr().get() % BLOCK_SIZE / GRANULE))
     }
 
@@ -146,7 +145,32 @@ impl Cursor {
                 word.set(word.get() & !(1 << (granule % 64)));
             }
         }
-        (self.offsets, self.next, self.in_block) = (Vec::new(), None, false);
+        (self.next, self.in_block) = (None, false);
+    }
+}
+
+/// What the cursor of a space goes through: [`END`], then offsets of free cells in a block, in [`UNIT`]s, the last in memory
+/// first; behind them room for what is written too much. They are kept from one cursor to the next, so that they are filled
+/// with zeros once only.
+#[derive(Default)]
+pub(crate) struct CellLists {
+    /// Those of a block without live cells, or nothing yet.
+    whole: Vec<u16>,
+    /// Those of another block.
+    some: Vec<u16>,
+}
+
+impl CellLists {
+    /// The list for a block of the space.
+    fn of(&mut self, block: Block, starts: &CellStarts) -> Result<&[u16], TryReserveError> {
+        let whole = block.info().live.get() == 0;
+        let list = if whole { &mut self.whole } else { &mut self.some };
+        let made = !list.is_empty();
+        if !made {
+            *list = list_of(1 + block.capacity() + WORD + GROUP)?;
+        }
+        let cells = if whole && made { block.capacity() } else { list_cells(&mut list[1..], block, starts) };
+        Ok(&list[..=cells])
     }
 }
 
@@ -386,12 +410,18 @@ mod tests {
                     mark(block.cell(offset));
                 }
                 block.count();
-                let mut cursor = Cursor::new(64, 0, false);
                 let starts = CellStarts::new(size, cells);
-                assert_eq!(cursor.enter(block, &starts), Ok(!free.is_empty()));
-                let listed: Vec<usize> =
-                    core::iter::from_fn(|| cursor.take()).map(|cell| cell.addr().get() % BLOCK_SIZE).collect();
-                assert_eq!(listed, free, "cells of {size} bytes");
+                // The second cursor finds the lists of the first.
+                let mut lists = CellLists::default();
+                for _ in 0..2 {
+                    let mut cursor = Cursor::new(64, 0, false);
+                    assert_eq!(cursor.enter(block, &starts, &mut lists), Ok(!free.is_empty()));
+                    let unused = cursor.unused().map(|granule| granule * GRANULE);
+                    assert!(unused.eq(free.iter().rev().map(|offset| offset & !(GRANULE - 1))));
+                    let listed: Vec<usize> =
+                        core::iter::from_fn(|| cursor.take()).map(|cell| cell.addr().get() % BLOCK_SIZE).collect();
+                    assert_eq!(listed, free, "cells of {size} bytes");
+                }
                 pool.give_back(block);
             }
         }
