@@ -122,8 +122,8 @@ impl Cursor {
 
     /// The granules of its block at which the cells start that it has not handed out.
     fn unused(&self) -> impl Iterator<Item = usize> {
-        let listed = self.top.addr().wrapping_sub(self.list.addr()) / size_of::<u16>();
-        let listed = if self.next.is_some() { 1..=listed } else { 1..=0 };
+        let below = self.top.addr().wrapping_sub(self.list.addr()) / size_of::<u16>();
+        let listed = 1..=if self.next.is_some() { below } else { 0 };
         // SAFETY: [INV-CURSOR-2] there is a next cell, so these are offsets of the list.
         let listed = listed.map(|at| unsafe { *self.list.add(at) });
         let listed = listed.map(|offset| usize::from(offset) * UNIT / GRANULE);
