@@ -130,7 +130,8 @@ fn insertions(c: &mut Criterion) {
     }
 }
 
-/// Fills new maps. The objects are observed before if `observed`, so that no weak slot is made.
+/// Fills new maps. The objects are observed before if `observed`, so that no weak slot is made; otherwise both maps are
+/// filled with objects of a heap that has just been made.
 fn insert_new<S: BuildHasher + Clone + 'static>(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
     size: usize,
@@ -150,12 +151,16 @@ fn insert_new<S: BuildHasher + Clone + 'static>(
         (heap, roots)
     };
     group.bench_function(BenchmarkId::new("insert, hashbrown", suffix), |b| {
-        let (_heap, roots) = prepare();
+        let mut prepared = observed.then(prepare);
         b.iter_custom(|iterations| {
             fills(iterations, size, || {
+                if !observed {
+                    prepared = Some(prepare());
+                }
+                let (_, roots) = prepared.as_ref().expect("it was prepared");
                 let start = Instant::now();
                 let mut map = Strong::with_hasher(hasher.clone());
-                for (key, root) in keys.iter().zip(&roots) {
+                for (key, root) in keys.iter().zip(roots) {
                     map.insert(*key, root.clone());
                 }
                 black_box(&map);

@@ -10,8 +10,10 @@ use core::hash::{BuildHasher, Hash};
 use core::iter::FusedIterator;
 
 use hashbrown::DefaultHashBuilder;
-use hashbrown::hash_table::{self, HashTable};
-use lacuna::{Gc, Heap, HugePages, Mutator, Object, Root, Trace, Weak};
+use lacuna::{
+    Gc, Heap, Mutator, Object, OccupiedWeakEntry, Root, Trace, VacantWeakEntry, Weak, WeakTable, WeakTableEntry,
+    WeakTableIter,
+};
 
 use crate::access::Access;
 use crate::pruning::{Watermark, is_sparse};
@@ -66,7 +68,7 @@ use crate::show::Show;
 ///
 /// # Size
 ///
-/// An entry takes the key and 12 bytes, and its object a weak slot of the heap. Dead entries are removed by methods with
+/// An entry takes the key and 8 bytes, and its object a weak slot of the heap. Dead entries are removed by methods with
 /// `&mut self` that are given a heap: whenever the map would have twice the entries of the last time, so that it costs a
 /// constant per insertion, and by [`prune`](Self::prune). There is no `len`, which would change under the program's
 /// hands: [`len_upper_bound`](Self::len_upper_bound) and [`live_count`](Self::live_count) say what they promise.
@@ -81,7 +83,7 @@ pub struct WeakValueMap<
     #[trace(fixed)] V: ?Sized + Object + 'static,
     #[trace(fixed)] S: 'static = DefaultHashBuilder,
 > {
-    entries: HashTable<(K, Weak<V>), HugePages>,
+    entries: WeakTable<K, V>,
     #[trace(skip)]
     hasher: S,
     watermark: Watermark,
@@ -102,12 +104,12 @@ impl<K, V: ?Sized + Object> WeakValueMap<K, V> {
 impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     /// An empty map that hashes with `hasher`. Allocates nothing.
     pub const fn with_hasher(hasher: S) -> Self {
-        Self { entries: HashTable::new_in(HugePages), hasher, watermark: Watermark::new() }
+        Self { entries: WeakTable::new(), hasher, watermark: Watermark::new() }
     }
 
     /// An empty map with room for so many entries, that hashes with `hasher`.
     pub fn with_capacity_and_hasher(capacity: usize, hasher: S) -> Self {
-        Self { entries: HashTable::with_capacity_in(capacity, HugePages), hasher, watermark: Watermark::new() }
+        Self { entries: WeakTable::with_capacity(capacity), hasher, watermark: Watermark::new() }
     }
 
     /// What makes the hashers.
@@ -130,12 +132,12 @@ impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     ///
     /// It is exact now, and an upper bound after the next collection.
     pub fn live_count<A: Access>(&self, heap: &A) -> usize {
-        self.entries.iter().filter(|(_, weak)| !heap.is_dead(*weak)).count()
+        self.entries.iter().filter(|&(_, weak)| !heap.is_dead(weak)).count()
     }
 
     /// Whether there is no live entry. Looks at entries until it finds one.
     pub fn is_empty<A: Access>(&self, heap: &A) -> bool {
-        self.entries.iter().all(|(_, weak)| heap.is_dead(*weak))
+        self.entries.iter().all(|(_, weak)| heap.is_dead(weak))
     }
 
     /// Removes all entries. Keeps the memory.
@@ -153,7 +155,7 @@ impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
 
     /// The keys of the live entries, in no particular order.
     pub fn keys<'m, A: Access>(&'m self, heap: &'m A) -> impl FusedIterator<Item = &'m K> {
-        self.entries.iter().filter(|(_, weak)| !heap.is_dead(*weak)).map(|(key, _)| key)
+        self.entries.iter().filter(|&(_, weak)| !heap.is_dead(weak)).map(|(key, _)| key)
     }
 
     /// The objects of the live entries, in no particular order.
@@ -188,7 +190,7 @@ impl<K, V: ?Sized + Object, S> WeakValueMap<K, V, S> {
     /// The keys with their weak references, in no particular order. Some may be dead: this needs no heap, so it cannot
     /// know.
     pub fn iter_weak(&self) -> impl FusedIterator<Item = (&K, Weak<V>)> {
-        self.entries.iter().map(|(key, weak)| (key, *weak))
+        self.entries.iter()
     }
 
     /// Shows the live entries, with `Debug` of the keys; of the objects it shows the weak references.
@@ -218,7 +220,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     pub fn reserve<A: Access>(&mut self, heap: &A, additional: usize) {
         if self.entries.capacity() - self.entries.len() < additional {
             self.prune(heap);
-            self.entries.reserve(additional, |(key, _)| self.hasher.hash_one(key));
+            self.entries.reserve(additional, |key| self.hasher.hash_one(key));
         }
     }
 
@@ -228,10 +230,10 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// no longer inserted into, or for memory that is needed now.
     pub fn prune<A: Access>(&mut self, heap: &A) -> usize {
         let before = self.entries.len();
-        self.entries.retain(|(_, weak)| !heap.is_dead(*weak));
+        self.entries.retain(|_, weak| !heap.is_dead(weak));
         self.watermark = Watermark::after(self.entries.len(), heap.collections());
         if is_sparse(self.entries.len(), self.entries.capacity()) {
-            self.entries.shrink_to(2 * self.entries.len(), |(key, _)| self.hasher.hash_one(key));
+            self.entries.shrink_to(2 * self.entries.len(), |key| self.hasher.hash_one(key));
         }
         before - self.entries.len()
     }
@@ -239,15 +241,15 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// Removes the dead entries and gives back all memory that the others do not need.
     pub fn shrink_to_fit<A: Access>(&mut self, heap: &A) {
         self.prune(heap);
-        self.entries.shrink_to_fit(|(key, _)| self.hasher.hash_one(key));
+        self.entries.shrink_to(0, |key| self.hasher.hash_one(key));
     }
 
     #[inline]
-    fn find<Q: ?Sized + Eq + Hash>(&self, key: &Q) -> Option<&(K, Weak<V>)>
+    fn find<Q: ?Sized + Eq + Hash>(&self, key: &Q) -> Option<(&K, Weak<V>)>
     where
         K: Borrow<Q>,
     {
-        self.entries.find(self.hasher.hash_one(key), |(other, _)| other.borrow() == key)
+        self.entries.find(self.hasher.hash_one(key), |other| other.borrow() == key)
     }
 
     /// The object of a key.
@@ -267,7 +269,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
         K: Borrow<Q>,
     {
         let (key, weak) = self.find(key)?;
-        Some((key, heap.upgrade(*weak)?))
+        Some((key, heap.upgrade(weak)?))
     }
 
     /// A weak reference to the object of a key.
@@ -277,7 +279,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).map(|(_, weak)| *weak).filter(|weak| !heap.is_dead(*weak))
+        self.find(key).map(|(_, weak)| weak).filter(|&weak| !heap.is_dead(weak))
     }
 
     /// Whether the key has an object. Does not extend the object's life.
@@ -354,13 +356,13 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// begins with it early then.
     #[inline]
     #[track_caller]
-    fn place<A: Access>(&mut self, heap: &A, key: &K) -> hash_table::Entry<'_, (K, Weak<V>), HugePages> {
+    fn place<A: Access>(&mut self, heap: &A, key: &K) -> WeakTableEntry<'_, K, V> {
         if self.watermark.is_reached(self.entries.len()) {
             self.prune_before_growth(heap);
         }
         let hash = self.hasher.hash_one(key);
         let Self { entries, hasher, .. } = self;
-        entries.entry(hash, |(other, _)| other == key, |(key, _)| hasher.hash_one(key))
+        entries.entry(hash, |other| other == key, |key| hasher.hash_one(key))
     }
 
     #[cold]
@@ -389,20 +391,14 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        let hash = self.hasher.hash_one(key);
-        let entry = self.entries.find_entry(hash, |(other, _)| other.borrow() == key).ok()?;
-        let ((key, weak), _) = entry.remove();
+        let (key, weak) = self.entries.remove(self.hasher.hash_one(key), |other| other.borrow() == key)?;
         Some((key, heap.upgrade(weak)?))
     }
 
     /// Removes some live entry and returns it; `None` if there is none.
     #[track_caller]
     pub fn pop<A: Access>(&mut self, heap: &A) -> Option<(K, A::Handle<V>)> {
-        let found = self.entries.iter_buckets().find_map(|bucket| {
-            let (_, weak) = self.entries.get_bucket(bucket)?;
-            (!heap.is_dead(*weak)).then_some(bucket)
-        })?;
-        let ((key, weak), _) = self.entries.get_bucket_entry(found).ok()?.remove();
+        let (key, weak) = self.entries.pop_if(|_, weak| !heap.is_dead(weak))?;
         Some((key, heap.upgrade(weak)?))
     }
 
@@ -411,7 +407,7 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// If `keep` panics, the entries it was not asked about stay.
     #[track_caller]
     pub fn retain<A: Access>(&mut self, heap: &A, mut keep: impl FnMut(&K, A::Handle<V>) -> bool) {
-        self.entries.retain(|(key, weak)| heap.upgrade(*weak).is_some_and(|value| keep(key, value)));
+        self.entries.retain(|key, weak| heap.upgrade(weak).is_some_and(|value| keep(key, value)));
         self.watermark = Watermark::after(self.entries.len(), heap.collections());
     }
 
@@ -440,14 +436,13 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
     /// ```
     #[track_caller]
     pub fn entry<A: Access>(&mut self, heap: &A, key: K) -> Entry<'_, K, V, A> {
+        let access = core::marker::PhantomData;
         match self.place(heap, &key) {
-            hash_table::Entry::Occupied(place) => match heap.upgrade(place.get().1) {
+            WeakTableEntry::Occupied(place) => match heap.upgrade(place.weak()) {
                 Some(value) => Entry::Occupied(OccupiedEntry { place, value }),
-                None => Entry::Vacant(VacantEntry { place: place.remove().1, key, access: core::marker::PhantomData }),
+                None => Entry::Vacant(VacantEntry { place: place.remove().1, key, access }),
             },
-            hash_table::Entry::Vacant(place) => {
-                Entry::Vacant(VacantEntry { place, key, access: core::marker::PhantomData })
-            }
+            WeakTableEntry::Vacant(place) => Entry::Vacant(VacantEntry { place, key, access }),
         }
     }
 }
@@ -456,23 +451,22 @@ impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> WeakValueMap<K, V, S> {
 #[inline]
 #[track_caller]
 fn put<K, V: ?Sized + Object, A: Access>(
-    place: hash_table::Entry<'_, (K, Weak<V>), HugePages>,
+    place: WeakTableEntry<'_, K, V>,
     heap: &A,
     key: K,
     weak: Weak<V>,
 ) -> Option<A::Handle<V>> {
     match place {
-        hash_table::Entry::Occupied(mut entry) => {
-            let (stored, reference) = entry.get_mut();
-            let old = heap.upgrade(core::mem::replace(reference, weak));
+        WeakTableEntry::Occupied(mut entry) => {
+            let old = heap.upgrade(entry.replace(weak));
             if old.is_none() {
                 // The caller's key is dropped here, or the dead entry's, whose `Drop` may panic: the entry is whole.
-                *stored = key;
+                *entry.key_mut() = key;
             }
             old
         }
-        hash_table::Entry::Vacant(entry) => {
-            entry.insert((key, weak));
+        WeakTableEntry::Vacant(entry) => {
+            entry.insert(key, weak);
             None
         }
     }
@@ -498,18 +492,17 @@ impl<K, V: ?Sized + Object, S> fmt::Debug for WeakValueMap<K, V, S> {
 }
 
 /// Needs no heap, so it removes no dead entries; the next method that inserts with a heap does. Of equal keys the last
-/// one's object counts.
+/// one's object counts. Panics if the references belong to different heaps.
 impl<K: Eq + Hash, V: ?Sized + Object, S: BuildHasher> Extend<(K, Weak<V>)> for WeakValueMap<K, V, S> {
     fn extend<I: IntoIterator<Item = (K, Weak<V>)>>(&mut self, entries: I) {
         for (key, weak) in entries {
             let hash = self.hasher.hash_one(&key);
-            let Self { entries, hasher, .. } = self;
-            match entries.entry(hash, |(other, _)| *other == key, |(key, _)| hasher.hash_one(key)) {
-                hash_table::Entry::Occupied(mut entry) => *entry.get_mut() = (key, weak),
-                hash_table::Entry::Vacant(entry) => {
-                    entry.insert((key, weak));
-                }
+            if weak == Weak::null() {
+                self.entries.remove(hash, |other| *other == key);
+                continue;
             }
+            let Self { entries, hasher, .. } = self;
+            entries.entry(hash, |other| *other == key, |key| hasher.hash_one(key)).insert(key, weak);
         }
     }
 }
@@ -557,7 +550,7 @@ impl<K, V: ?Sized + Object, A> fmt::Debug for Iter<'_, K, V, A> {
 
 /// A walk over a [`WeakValueMap`] that does not borrow the heap. Made by [`WeakValueMap::cursor`].
 pub struct Cursor<'m, K, V: ?Sized + Object + 'static> {
-    entries: hash_table::Iter<'m, (K, Weak<V>)>,
+    entries: WeakTableIter<'m, K, V>,
 }
 
 impl<'m, K, V: ?Sized + Object> Cursor<'m, K, V> {
@@ -565,7 +558,7 @@ impl<'m, K, V: ?Sized + Object> Cursor<'m, K, V> {
     #[track_caller]
     pub fn next<A: Access>(&mut self, heap: &A) -> Option<(&'m K, A::Handle<V>)> {
         for (key, weak) in self.entries.by_ref() {
-            if let Some(value) = heap.upgrade(*weak) {
+            if let Some(value) = heap.upgrade(weak) {
                 return Some((key, value));
             }
         }
@@ -600,13 +593,13 @@ pub enum Entry<'m, K, V: ?Sized + Object + 'static, A: Access> {
 
 /// The place of a key that has a live object.
 pub struct OccupiedEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::OccupiedEntry<'m, (K, Weak<V>), HugePages>,
+    place: OccupiedWeakEntry<'m, K, V>,
     value: A::Handle<V>,
 }
 
 /// The place of a key that has no object.
 pub struct VacantEntry<'m, K, V: ?Sized + Object + 'static, A: Access> {
-    place: hash_table::VacantEntry<'m, (K, Weak<V>), HugePages>,
+    place: VacantWeakEntry<'m, K, V>,
     key: K,
     access: core::marker::PhantomData<fn(&A)>,
 }
@@ -691,7 +684,7 @@ impl<'gc, K, V: ?Sized + Object> Entry<'_, K, V, Mutator<'gc>> {
 impl<K, V: ?Sized + Object, A: Access> OccupiedEntry<'_, K, V, A> {
     /// The key that is stored.
     pub fn key(&self) -> &K {
-        &self.place.get().0
+        self.place.key()
     }
 
     /// The object.
@@ -719,7 +712,7 @@ impl<K, V: ?Sized + Object> OccupiedEntry<'_, K, V, Heap> {
     /// As [`VacantEntry::insert`].
     #[track_caller]
     pub fn insert(&mut self, heap: &mut Heap, value: &Root<V>) -> Root<V> {
-        self.place.get_mut().1 = heap.downgrade(value);
+        self.place.replace(heap.downgrade(value));
         core::mem::replace(&mut self.value, value.clone())
     }
 }
@@ -735,7 +728,7 @@ impl<'gc, K, V: ?Sized + Object> OccupiedEntry<'_, K, V, Mutator<'gc>> {
         U: ?Sized + Object<Of<'static> = V>,
         V: Object<Of<'gc> = U>,
     {
-        self.place.get_mut().1 = value.downgrade(cx);
+        self.place.replace(value.downgrade(cx));
         core::mem::replace(&mut self.value, value)
     }
 }
@@ -760,7 +753,7 @@ impl<K, V: ?Sized + Object> VacantEntry<'_, K, V, Heap> {
     /// If the root belongs to another heap, or there is no memory for the object's weak slot.
     #[track_caller]
     pub fn insert(self, heap: &mut Heap, value: &Root<V>) -> Root<V> {
-        self.place.insert((self.key, heap.downgrade(value)));
+        self.place.insert(self.key, heap.downgrade(value));
         value.clone()
     }
 }
@@ -772,7 +765,7 @@ impl<'gc, K, V: ?Sized + Object> VacantEntry<'_, K, V, Mutator<'gc>> {
     ///
     /// If there is no memory for the object's weak slot.
     pub fn insert<U: ?Sized + Object<Of<'static> = V>>(self, cx: &Mutator<'gc>, value: Gc<'gc, U>) -> Gc<'gc, U> {
-        self.place.insert((self.key, value.downgrade(cx)));
+        self.place.insert(self.key, value.downgrade(cx));
         value
     }
 }

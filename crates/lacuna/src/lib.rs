@@ -29,7 +29,7 @@
 //! - `derive` (default): `#[derive(Trace)]`.
 //! - `parallel`: several threads can mark (`Config::mark_threads`).
 //! - `tracing`: each stop for a collection is a span of the crate `tracing`.
-//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field, and have huge pages by `HugePages`.
+//! - `hashbrown-fields`: `hashbrown::HashTable` (version 0.17) can be a field, and have huge pages by `HugePages`; `WeakTable`.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -65,6 +65,8 @@ pub use handle::registration::{Cleanup, Notification, Registered};
 pub use handle::root::Root;
 pub use handle::send::{SendBatch, SendReport};
 pub use handle::weak::{Weak, WeakLong};
+#[cfg(feature = "hashbrown-fields")]
+pub use handle::weak_table::{OccupiedWeakEntry, VacantWeakEntry, WeakTable, WeakTableEntry, WeakTableIter};
 pub use heap::Heap;
 #[cfg(feature = "derive")]
 pub use lacuna_derive::Trace;

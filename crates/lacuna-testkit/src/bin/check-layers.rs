@@ -46,6 +46,7 @@ const UNSAFE: &[&str] = &[
     "handle/mutator.rs",
     "handle/root.rs",
     "handle/weak.rs",
+    "handle/weak_table.rs",
     "heap.rs",
 ];
 

@@ -9,3 +9,5 @@ pub(crate) mod registration;
 pub(crate) mod root;
 pub(crate) mod send;
 pub(crate) mod weak;
+#[cfg(feature = "hashbrown-fields")]
+pub(crate) mod weak_table;
