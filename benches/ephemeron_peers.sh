@@ -3,8 +3,8 @@
 #
 # Runs the systems in turns, and says of the medians: whether the entries that a collection of lacuna looked at are at most
 # four times the entries, in each order; how many times as long ten times the entries take, beside a plain linked list that
-# lies in the same order; and how many times longer the others took. Ends with 1 if a count is wrong. Times depend on what else the machine does: they are judged, and do not
-# fail the script.
+# lies in the same order; and how many times longer the others took. Ends with 1 if a count is wrong. Times depend on what
+# else the machine does: they are judged, and do not fail the script.
 #
 #     benches/ephemeron_peers.sh [ENTRIES] [RUNS]
 set -euo pipefail

@@ -202,7 +202,8 @@ impl Config {
 
     /// Whether memory is asked for in huge pages, from the third chunk on and where the system has them. Default true: it
     /// takes a third off marking a large scattered heap. Without, the first use of new memory is spread over more and
-    /// shorter stops, since the system clears 4 KiB at a time and not 2 MiB.
+    /// shorter stops, since the system clears 4 KiB at a time and not 2 MiB. Tables beside the objects (of weak slots, of
+    /// `HugePages`) ask for them in any case, when they are that large.
     pub fn huge_pages(mut self, huge_pages: bool) -> Self {
         self.huge_pages = huge_pages;
         self
