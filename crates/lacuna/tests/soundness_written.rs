@@ -533,6 +533,31 @@ fn what_is_found_while_catching_up_is_marked_in_increments() {
     }
 }
 
+#[test]
+fn what_was_written_before_and_after_it_was_counted_is_visited_once() {
+    const LINKS: usize = 4096;
+    let mut heap = Heap::with_config(configs()[0]);
+    let links: Root<[Gc<'static, Link<'static>>]> =
+        heap.enter(|cx| cx.alloc_slice((0..LINKS).map(|_| list(cx, 1))).root(cx));
+    heap.collect();
+    let write = |heap: &mut Heap, from: usize| {
+        heap.enter(|cx| {
+            let links = links.get(cx);
+            (from..LINKS).step_by(4).for_each(|i| links[i].set(cx, |link| &link.next, Some(links[0])));
+        });
+    };
+    heap.begin_major();
+    while heap.step(StepBudget::units(1)) == Phase::Marking {}
+    assert_eq!(heap.phase(), Phase::Sweeping);
+    // Marks may not be taken yet, so these get bits of their own.
+    write(&mut heap, 0);
+    while heap.step(StepBudget::units(100)) != Phase::Idle {}
+    write(&mut heap, 1);
+    VISITS.set(0);
+    heap.collect_minor();
+    assert!(heap.stats().last.minor && (LINKS / 2..=LINKS).contains(&VISITS.get()), "{} visits", VISITS.get());
+}
+
 // Tables of weak references.
 
 #[cfg(feature = "hashbrown-fields")]
