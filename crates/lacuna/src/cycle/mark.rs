@@ -154,10 +154,16 @@ pub(crate) fn catch_up(core: &mut Core, mut round: Round, work: &mut Work) -> Op
 }
 
 /// Marks in an increment what the roots in pages from a number on lead to, as far as the work goes. Returns the number to go
-/// on from; `None` if all is marked that they lead to.
+/// on from; `None` if all is marked that they lead to, and all is queued that roots made since lead to.
 pub(crate) fn mark_pages(core: &mut Core, mut page: usize, work: &mut Work) -> Option<usize> {
     while drain_some(core, work) {
-        core.roots.targets_in_page(page)?.for_each(|object| core.marker.mark_object(object));
+        let Some(targets) = core.roots.targets_in_page(page) else {
+            // A root that was made since may lead to much, and catching up leaves that page to the pause. Once only, or a
+            // program that makes one root after the other would put the end of marking off.
+            core.roots.targets_in_current_page().for_each(|object| core.marker.mark_object(object));
+            return None;
+        };
+        targets.for_each(|object| core.marker.mark_object(object));
         page += 1;
         work.spend(UNITS_OF_PAGE);
     }

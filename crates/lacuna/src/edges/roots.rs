@@ -365,6 +365,11 @@ impl RootTable {
         Some(targets_of(page))
     }
 
+    /// The objects that roots in the page keep alive in which the next root will be made.
+    pub(crate) fn targets_in_current_page(&self) -> impl Iterator<Item = ObjectRef> {
+        self.current_page().into_iter().flat_map(targets_of)
+    }
+
     /// The objects that roots in the page that became recent last keep alive, after which it is recent no more; `None` if
     /// there is none but the one that the cursor is in.
     pub(crate) fn recent_page(&self) -> Option<impl Iterator<Item = ObjectRef>> {

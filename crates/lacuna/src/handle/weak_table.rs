@@ -291,7 +291,7 @@ impl<'t, K, V: ?Sized + Object> OccupiedWeakEntry<'t, K, V> {
         unsafe { old.weak(*self.heap) }
     }
 
-    /// Removes the entry. Returns it, and its place.
+    /// Removes the entry. Returns it, and its place, which still takes references of the same heap only.
     #[inline]
     pub fn remove(self) -> ((K, Weak<V>), VacantWeakEntry<'t, K, V>) {
         let weak = self.weak();
