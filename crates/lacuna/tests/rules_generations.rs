@@ -569,3 +569,25 @@ fn rule_28_neighbours_of_a_written_object_live_and_are_written_as_well() {
     check::<31>();
     check::<40>();
 }
+
+/// To look into neighbours is cheap only where their edges lie in their cells.
+#[test]
+fn the_neighbours_of_a_written_object_are_looked_into_unless_they_may_own_much() {
+    #[derive(Trace)]
+    struct Owner<'gc>(GcRefCell<Vec<Gc<'gc, u64>>>);
+    #[derive(Trace)]
+    struct Link<'gc>(GcCell<Option<Gc<'gc, u64>>>);
+    let mut heap = heap();
+    let (owners, links) = heap.enter(|cx| {
+        let owners: Vec<_> = (0..64).map(|_| cx.alloc(Owner(GcRefCell::default()))).collect();
+        let links: Vec<_> = (0..64).map(|_| cx.alloc(Link(GcCell::new(None)))).collect();
+        (cx.alloc_slice(owners).root(cx), cx.alloc_slice(links).root(cx))
+    });
+    heap.collect();
+    heap.enter(|cx| owners.get(cx)[20].borrow_mut(cx, |owner| &owner.0).push(cx.alloc(1)));
+    minor(&mut heap);
+    assert_eq!(heap.stats().last.objects_traced, 1);
+    heap.enter(|cx| links.get(cx)[20].set(cx, |link| &link.0, Some(cx.alloc(1))));
+    minor(&mut heap);
+    assert_eq!(heap.stats().last.objects_traced, 256 / 16);
+}

@@ -54,8 +54,9 @@ impl Core {
         }
         // Then the barrier need not look any further than for a new object, and its neighbours are written for as little.
         // The cells are occupied, and marked again by the next collection first of all, so they live until the next major
-        // one begins, which forgets what is remembered.
-        let taken = take_marks(cell);
+        // one begins, which forgets what is remembered. What has nothing to drop has all its edges in its cell; to visit a
+        // neighbour that owns a large vector would cost more than it saves.
+        let taken = take_marks(cell, !Block::of(cell).info().drops.get());
         self.remembered.push(Written { cell, taken }).expect("there is room");
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) stage: Stage,
     /// Work units of marking that it has done.
     pub(crate) marked_units: usize,
+    /// Those that it had done when it began to catch up.
+    pub(crate) marked_before: usize,
     /// Work units of what was remembered when its last increment ended.
     pub(crate) left_remembered: usize,
     /// What the major collection has done that is under way, or else the last one.
@@ -99,6 +101,7 @@ impl Core {
             major_only: false,
             stage: Stage::Idle,
             marked_units: 0,
+            marked_before: 0,
             left_remembered: 0,
             cycle: CycleStats::default(),
             refused: false,

@@ -141,7 +141,10 @@ fn go_on(core: &mut Core, work: &mut Work, clock: &mut Clock) -> Result<(), Veri
         Stage::Marking { page } => {
             core.stage = match while_marking(core, |core| mark::mark_pages(core, page, work)) {
                 Some(page) => Stage::Marking { page },
-                None => Stage::CatchingUp(Round::NONE),
+                None => {
+                    core.marked_before = core.marked_units;
+                    Stage::CatchingUp(Round::NONE)
+                }
             };
             clock.lap_into(&mut core.cycle.mark_time);
         }
@@ -195,7 +198,9 @@ pub(crate) fn due_work(core: &Core) -> Work {
             core.pacing.marking_work(left + remembered)
         }
         Stage::CatchingUp(_) => {
-            let found = core.pacing.expected_units(0, 0, core.pacing.allocated);
+            // What is found meanwhile may lead to anything: while something is queued, as much again as was found so far.
+            let found = if core.marker.is_empty() { 0 } else { core.marked_units - core.marked_before };
+            let found = found.max(core.pacing.expected_units(0, 0, core.pacing.allocated));
             let written = remembered.saturating_sub(core.left_remembered);
             core.pacing.catching_up_work(remembered + found).at_least(written.saturating_mul(AHEAD))
         }

@@ -366,7 +366,7 @@ pub(crate) const UNITS_OF_BLOCK: usize = 8;
 
 /// The part of the work that falls to so many bytes of the room, and at least what is worth an increment.
 fn share(work: usize, bytes: usize, room: usize) -> usize {
-    let share = work as f64 * (bytes as f64 / room.max(1) as f64);
+    let share = work as f64 * (bytes as f64 / room.max(1) as f64).min(1.0);
     (share as usize).max(LEAST_UNITS)
 }
 

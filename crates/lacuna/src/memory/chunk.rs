@@ -221,15 +221,15 @@ pub(crate) type Group = u16;
 /// How many those are.
 pub(crate) const GROUP: usize = Group::BITS as usize;
 
-/// Takes the marks of the cells away that start in the same group as a marked one, or of that alone if one of them is
+/// Takes the mark of a cell away, and those `of_group` of all cells that start in the same group, unless one of them is
 /// dirty. Returns which were taken, as [`give_marks_back`] and [`Block::cells_of_group`](super::block::Block::cells_of_group)
 /// want it.
 #[inline(always)]
-pub(crate) fn take_marks(cell: NonNull<u8>) -> Group {
+pub(crate) fn take_marks(cell: NonNull<u8>, of_group: bool) -> Group {
     let ((word, bit), (dirty, pair)) = (mark_word(cell), dirty_word(cell));
     let (marks, first) = (word.get(), first_of_group(cell));
     let is_any_dirty = dirty.get() >> (pair & !(GROUP / 2 - 1)) & ((1 << (GROUP / 2)) - 1) != 0;
-    let taken = if is_any_dirty { bit } else { marks & u64::from(Group::MAX) << first };
+    let taken = if is_any_dirty || !of_group { bit } else { marks & u64::from(Group::MAX) << first };
     word.set(marks & !taken);
     (taken >> first) as Group
 }

@@ -123,9 +123,16 @@ impl Space {
             if block.info().unswept.get() {
                 return Ok(Refill::Unswept(block));
             }
+            let has_cells = match cursor.enter(block, &self.starts, &mut self.lists) {
+                Ok(has_cells) => has_cells,
+                Err(reason) => {
+                    self.ready.push(block);
+                    return Err(reason);
+                }
+            };
             entered += block.free_cells() * self.cell_size;
             self.entered.push(block);
-            if cursor.enter(block, &self.starts, &mut self.lists)? {
+            if has_cells {
                 return Ok(Refill::Filled { entered });
             }
         }
