@@ -299,7 +299,8 @@ impl Heap {
     ///
     /// For programs that have time now and want to be undisturbed later: between two frames, or while they wait. What
     /// `Drop` and callbacks do is not counted. A budget of some time does something also if there is none left, so a loop of
-    /// steps ends; one of no work units does nothing.
+    /// steps ends; one of no work units does nothing. A program that hangs more onto old objects between two steps than a step
+    /// may do puts the end off, up to where the heap goes on by itself.
     ///
     /// # Panics
     ///

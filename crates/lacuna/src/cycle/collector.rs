@@ -11,8 +11,8 @@
 //! unmarked; a write to a marked object makes it dirty first.
 //!
 //! Between collections a dirty object loses its mark, so that the barrier has to look at nothing but the mark, and gets
-//! it back when the next collection begins. Its marked neighbours become dirty with it, so that a program which writes them
-//! next is as quick. While marking it keeps it, or it would be visited as often as it is written;
+//! it back when the next collection begins. If its type has nothing to drop, its marked neighbours become dirty with it, so
+//! that a program which writes them next is as quick. While marking it keeps it, or it would be visited as often as it is written;
 //! and until its block is counted, since it would be taken for dead. Then a bit of its own says that it is dirty.
 
 use super::core::Core;
